@@ -1,0 +1,127 @@
+"""Perturbation rules: from the gradient to the step e that climbs to a sharper neighbour."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optax_lookbehind._arguments import check_scalar
+
+Mask = Any | Callable[[optax.Params], Any]
+
+
+def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    r"""SAM's perturbation: a step of length ``rho`` along the gradient.
+
+    .. math:: e = \rho \, \frac{g}{\lVert g \rVert_2}
+
+    with the norm over the whole pytree. This is the first-order answer to "where within the ball
+    of radius rho is the loss highest?". It is an ordinary Optax transformation from gradients to
+    perturbations, to be *added* to the weights; :func:`multistep` and :func:`lookbehind` take it.
+
+    Args:
+      rho: radius of the ball, > 0, in the units of the weights; or an Optax schedule, which
+        advances once per training step (not per inner ascent step).
+
+    Returns:
+      An :class:`optax.GradientTransformation`. A zero gradient gives a zero perturbation, a
+      gradient with a NaN gives NaNs. The norm is accumulated in float32 or better.
+
+    Raises:
+      ValueError: if ``rho`` is not a finite number > 0.
+
+    References:
+      Foret et al., `Sharpness-Aware Minimization for Efficiently Improving Generalization
+      <https://arxiv.org/abs/2010.01412>`_, 2021, equation 2.
+    """
+    check_scalar("rho", rho, 0, jnp.inf, "()")
+
+    def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        return _divide(grads, global_norm(grads))
+
+    return optax.chain(optax.stateless(direction), _times(rho))
+
+
+def asam_perturbation(
+    rho: optax.ScalarOrSchedule, eta: float = 0.01, mask: Mask | None = None
+) -> optax.GradientTransformation:
+    r"""ASAM's perturbation: SAM's in coordinates scaled by the size of each weight.
+
+    .. math:: e = \rho \, \frac{T^2 g}{\lVert T g \rVert_2}, \qquad T = |w| + \eta
+
+    ``w`` are the weights at which ``g`` was taken: inside the inner loop, the perturbed ones. The
+    ball is invariant to rescaling weights, so ``rho`` is about ten times SAM's.
+
+    Args:
+      rho: radius of the ball in the scaled coordinates, > 0; or an Optax schedule, which advances
+        once per training step.
+      eta: added to ``|w|`` so that weights at zero can move, >= 0.
+      mask: a pytree of bools like the weights (or a prefix of it), or a callable from weights to
+        one, as in :func:`optax.masked`; where False, ``T = 1``. The official code of both papers
+        leaves biases unscaled, ``mask=lambda w: jax.tree.map(lambda x: x.ndim > 1, w)`` is close
+        to it; ``None``, the default, scales every weight, as the paper has it. (A callable needs
+        ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
+
+    Returns:
+      An :class:`optax.GradientTransformation` whose ``update`` needs ``params``. Zero gradients,
+      NaNs and norms as in :func:`sam_perturbation`.
+
+    Raises:
+      ValueError: if ``rho`` is not a finite number > 0, ``eta`` not one >= 0, or ``params`` are
+        missing in ``update``.
+
+    References:
+      Kwon et al., `ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of
+      Deep Neural Networks <https://arxiv.org/abs/2102.11600>`_, 2021, section 4.
+    """
+    check_scalar("rho", rho, 0, jnp.inf, "()")
+    check_scalar("eta", eta, 0, jnp.inf, "[)")
+
+    def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        if params is None:
+            raise ValueError("asam_perturbation needs params: call update(grads, state, params).")
+        scale = _scale(params, eta, mask)
+        scaled = jax.tree.map(lambda t, g: t * g, scale, grads)
+        stretched = jax.tree.map(lambda t, tg: t * tg, scale, scaled)
+        return optax.tree.cast_like(_divide(stretched, global_norm(scaled)), grads)
+
+    return optax.chain(optax.stateless(direction), _times(rho))
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """The L2 norm over all leaves, accumulated in float32 or better."""
+    return optax.tree.norm(accumulable(tree))
+
+
+def accumulable(tree: Any) -> Any:
+    """``tree`` with leaves below 32 bits widened to float32, so that sums keep small terms."""
+    return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
+
+
+def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
+    """ASAM's ``T``: ``|w| + eta``, or 1 where the mask says False."""
+    if callable(mask):
+        mask = mask(params)
+    if mask is None:
+        mask = True
+    return jax.tree.map(
+        lambda scaled, subtree: jax.tree.map(
+            lambda w: jnp.abs(w) + eta if scaled else jnp.ones_like(w), subtree
+        ),
+        mask,
+        params,
+    )
+
+
+def _divide(tree: optax.Updates, norm: jax.Array) -> optax.Updates:
+    """``tree / norm`` in the dtypes of ``tree``; zero, not NaN, where the norm is exactly zero."""
+    inverse = jnp.where(norm == 0, 0, 1 / jnp.where(norm == 0, 1, norm))
+    return jax.tree.map(lambda x: (inverse * x).astype(x.dtype), tree)
+
+
+def _times(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Multiplication by a scalar or an Optax schedule."""
+    return optax.scale_by_learning_rate(rho, flip_sign=False)

@@ -1,0 +1,19 @@
+"""Settings that hold for every test: float64 where a test asks for it, eight virtual devices."""
+
+import os
+
+# Before jax is imported. Tests of many devices need them; the others use the first one.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def float64():
+    """Runs the test with 64-bit numbers."""
+    with jax.enable_x64(True):
+        yield
