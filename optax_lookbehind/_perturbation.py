@@ -98,7 +98,9 @@ def global_norm(tree: Any) -> jax.Array:
 
 def accumulable(tree: Any) -> Any:
     """``tree`` with leaves below 32 bits widened to float32, so that sums keep small terms."""
-    return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree
+    )
 
 
 def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:

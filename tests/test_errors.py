@@ -1,0 +1,108 @@
+"""Every mistake gets an error that names the argument, its value and what would be right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optax_lookbehind as ol
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, "3", True, None])
+@pytest.mark.parametrize(
+    "make", [lambda k: ol.multistep_sam(k, 0.1), lambda k: ol.lookbehind_sam(k, 0.1, 0.5)]
+)
+def test_k_must_be_a_positive_integer(make, k):
+    with pytest.raises(ValueError, match=rf"k must be an integer >= 1, got {k!r}"):
+        make(k)
+
+
+@pytest.mark.parametrize("k", [np.int64(3), 3])
+def test_k_may_be_any_integer_type(k):
+    ol.lookbehind_sam(k, 0.1, 0.5)
+
+
+def test_k_under_inject_hyperparams_says_how_to_keep_it_static():
+    tx = optax.inject_hyperparams(ol.multistep_sam)(k=2, rho=0.1)
+    with pytest.raises(ValueError, match=r'k must be a Python int.*static_args=\("k",\)'):
+        tx.init(jnp.ones(2))
+
+
+@pytest.mark.parametrize("rho", [0, 0.0, -0.1, np.inf, np.nan, "0.1", None, np.float32(-1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        ol.sam_perturbation,
+        ol.asam_perturbation,
+        ol.sam,
+        ol.asam,
+        lambda rho: ol.multistep_sam(2, rho),
+        lambda rho: ol.multistep_asam(2, rho),
+        lambda rho: ol.lookbehind_sam(2, rho, 0.5),
+        lambda rho: ol.lookbehind_asam(2, rho, 0.5),
+    ],
+)
+def test_rho_must_be_positive_and_finite(make, rho):
+    with pytest.raises(ValueError, match=r"rho must be a finite number > 0, got ") as error:
+        make(rho)
+    assert repr(rho) in str(error.value)
+
+
+@pytest.mark.parametrize("eta", [-0.1, np.inf, "x"])
+def test_eta_must_not_be_negative(eta):
+    with pytest.raises(ValueError, match=rf"eta must be a finite number >= 0, got {eta!r}"):
+        ol.asam(0.5, eta)
+
+
+@pytest.mark.parametrize("alpha", [0, -0.5, 1.01, np.nan, None])
+def test_alpha_must_be_in_the_half_open_unit_interval(alpha):
+    with pytest.raises(ValueError, match=rf"alpha must be a number in \(0, 1\], got {alpha!r}"):
+        ol.lookbehind_sam(2, 0.1, alpha)
+
+
+def test_an_unknown_word_for_alpha_lists_the_known_ones():
+    with pytest.raises(ValueError, match='"adaptive" or "adaptive_per_tensor", got \'adaptve\''):
+        ol.lookbehind_sam(2, 0.1, "adaptve")
+
+
+@pytest.mark.parametrize("name", ["switch_minibatch", "sync_perturbation"])
+def test_flags_must_be_bools(name):
+    with pytest.raises(ValueError, match=rf"{name} must be True or False, got 'yes'"):
+        ol.lookbehind_sam(2, 0.1, 0.5, **{name: "yes"})
+
+
+METHODS = [ol.sam(0.1), ol.lookbehind_sam(2, 0.1, 0.5)]
+
+
+@pytest.mark.parametrize("tx", METHODS)
+def test_a_missing_grad_fn_or_params_shows_the_call_to_write(tx):
+    w = jnp.ones(2)
+    call = r"tx\.update\(grads, state, params, grad_fn=grad_fn\)"
+    with pytest.raises(ValueError, match=rf"(?s)grad_fn is missing.*{call}"):
+        tx.update(w, tx.init(w), w)
+    with pytest.raises(ValueError, match=rf"(?s)params is missing.*{call}"):
+        tx.update(w, tx.init(w), grad_fn=lambda p, i: p)
+
+
+@pytest.mark.parametrize("tx", METHODS)
+def test_gradients_unlike_the_params_are_located(tx):
+    params = {"layer": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}}
+    state = tx.init(params)
+    other_shape = {"layer": {"w": jnp.ones((3, 2)), "b": jnp.ones(3)}}
+    with pytest.raises(
+        ValueError,
+        match=r"updates must have .* at \['layer'\]\['w'\] params have an array of shape \(2, 3\) "
+        r"and updates has an array of shape \(3, 2\)",
+    ):
+        tx.update(other_shape, state, params, grad_fn=lambda p, i: p)
+    with pytest.raises(
+        ValueError, match=r"the result of grad_fn .* at \['layer'\]\['b'\] .* has nothing"
+    ):
+        tx.update(params, state, params, grad_fn=lambda p, i: {"layer": {"w": p["layer"]["w"]}})
+    with pytest.raises(ValueError, match=r"the result of grad_fn .* params have nothing and"):
+        tx.update(params, state, params, grad_fn=lambda p, i: p | {"more": jnp.ones(1)})
+
+
+def test_traced_scalars_are_not_checked():
+    assert jax.jit(lambda rho: ol.sam(rho).init(jnp.ones(2)) is not None)(0.1)

@@ -1,0 +1,68 @@
+"""What a step costs: gradient evaluations counted while the compiled program runs."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from problems import quadratic
+
+import optax_lookbehind as ol
+
+
+class Counter:
+    """Counts calls made from inside compiled code."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+    def gradient(self, matrix):
+        def grad_fn(params, i):
+            del i
+            jax.debug.callback(self)
+            return matrix @ params
+
+        return grad_fn
+
+
+def gradients_of_one_step(tx):
+    """Gradients that one jitted training step evaluates, the caller's included."""
+    matrix, w = map(jnp.asarray, quadratic())
+    counter = Counter()
+    grad_fn = counter.gradient(matrix)
+
+    @jax.jit
+    def step(w, state):
+        return tx.update(grad_fn(w, 0), state, w, grad_fn=grad_fn)
+
+    state = tx.init(w)
+    jax.block_until_ready(step(w, state))
+    jax.effects_barrier()
+    return counter.count
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: ol.multistep_sam(k, 0.1),
+        lambda k: ol.multistep_asam(k, 0.1, average=True),
+        lambda k: ol.lookbehind_sam(k, 0.1, "adaptive"),
+        lambda k: ol.lookbehind_asam(k, 0.1, 0.5, fast_optimizer=optax.adam(0.1)),
+    ],
+)
+def test_k_ascent_steps_cost_k_plus_one_gradients(make, k):
+    assert gradients_of_one_step(make(k)) == k + 1
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_switched_minibatches_cost_two_gradients_each(k):
+    tx = ol.lookbehind_sam(k, 0.1, 0.5, switch_minibatch=True)
+    assert gradients_of_one_step(tx) == 2 * k
+
+
+@pytest.mark.parametrize("tx", [ol.sam(0.1), ol.asam(0.1)])
+def test_sam_and_asam_cost_two(tx):
+    assert gradients_of_one_step(tx) == 2

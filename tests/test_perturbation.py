@@ -1,0 +1,109 @@
+import hypothesis.extra.numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optax_lookbehind import asam_perturbation, sam_perturbation
+
+vectors = hnp.arrays(np.float64, 7, elements=st.floats(-1e3, 1e3, allow_subnormal=False))
+
+
+def apply(rule, grads, params=None):
+    return rule.update(grads, rule.init(params), params)[0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(grads=vectors, rho=st.floats(1e-3, 10))
+def test_sam_steps_rho_along_the_gradient(grads, rho):
+    with jax.enable_x64(True):
+        tree = {"a": jnp.asarray(grads[:3]), "b": (jnp.asarray(grads[3:]),)}
+        e = apply(sam_perturbation(rho), tree)
+        flat = np.concatenate([e["a"], e["b"][0]])
+    norm = np.sqrt(np.sum(grads**2))
+    expected = rho * grads / norm if norm > 0 else np.zeros(7)
+    np.testing.assert_allclose(flat, expected, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(grads=vectors, weights=vectors, rho=st.floats(1e-3, 10), eta=st.floats(0, 1))
+def test_asam_steps_rho_in_coordinates_scaled_by_the_weights(grads, weights, rho, eta):
+    with jax.enable_x64(True):
+        e = apply(asam_perturbation(rho, eta), jnp.asarray(grads), jnp.asarray(weights))
+    t = np.abs(weights) + eta
+    norm = np.sqrt(np.sum((t * grads) ** 2))
+    expected = rho * t**2 * grads / norm if norm > 0 else np.zeros(7)
+    np.testing.assert_allclose(e, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [{"w": True, "b": False}, lambda params: jax.tree.map(lambda x: x.ndim > 1, params)],
+    ids=["pytree", "callable"],
+)
+def test_asam_leaves_masked_out_weights_unscaled(mask, float64):
+    params = {"w": jnp.array([[2.0, -3.0]]), "b": jnp.array([4.0])}
+    grads = {"w": jnp.array([[0.5, 1.0]]), "b": jnp.array([-2.0])}
+    e = apply(asam_perturbation(0.5, 0.01, mask), grads, params)
+    t = np.array([2.01, 3.01, 1.0])
+    g = np.array([0.5, 1.0, -2.0])
+    expected = 0.5 * t**2 * g / np.linalg.norm(t * g)
+    np.testing.assert_allclose(e["w"][0], expected[:2], rtol=1e-12)
+    np.testing.assert_allclose(e["b"], expected[2:], rtol=1e-12)
+
+
+def test_a_mask_may_be_a_prefix_of_the_weights(float64):
+    params = {"layer": {"w": jnp.array([2.0]), "v": jnp.array([5.0])}, "b": jnp.array([3.0])}
+    grads = jax.tree.map(jnp.ones_like, params)
+    by_prefix = apply(asam_perturbation(1.0, 0.0, {"layer": True, "b": False}), grads, params)
+    full = {"layer": {"w": True, "v": True}, "b": False}
+    expected = apply(asam_perturbation(1.0, 0.0, full), grads, params)
+    assert jax.tree.all(jax.tree.map(np.array_equal, by_prefix, expected))
+
+
+def test_asam_without_params_shows_the_call():
+    with pytest.raises(ValueError, match=r"needs params: call update\(grads, state, params\)"):
+        apply(asam_perturbation(0.5), jnp.ones(3))
+
+
+@pytest.mark.parametrize("rule", [sam_perturbation(0.1), asam_perturbation(0.1)])
+class TestEveryRule:
+    def test_zero_gradient_gives_zero_and_no_nan(self, rule):
+        params = {"a": jnp.zeros(3), "b": jnp.ones(2)}
+        e = apply(rule, jax.tree.map(jnp.zeros_like, params), params)
+        assert all(np.array_equal(leaf, np.zeros_like(leaf)) for leaf in jax.tree.leaves(e))
+
+    def test_nan_in_one_leaf_is_not_hidden(self, rule):
+        params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+        e = apply(rule, {"a": jnp.array([1.0, jnp.nan, 0.0]), "b": jnp.ones(2)}, params)
+        assert np.isnan(e["a"]).all()
+        assert np.isnan(e["b"]).all()
+
+    def test_complex_weights(self, rule):
+        w = jnp.array([1 + 1j, 2.0])
+        e = apply(rule, jnp.array([3j, 4.0]), w)
+        assert np.isfinite(e).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "length"), [(sam_perturbation(0.1), 0.1), (asam_perturbation(0.1, 0.01), 0.101)]
+)
+def test_bfloat16_norms_accumulate_in_float32(rule, length):
+    # In bfloat16, adding ones stalls at 256: the norm of 4096 ones would come out as 16.
+    ones = jnp.ones(4096, jnp.bfloat16)
+    e = apply(rule, ones, ones)
+    assert e.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.linalg.norm(np.asarray(e, np.float64)), length, rtol=1e-2)
+
+
+def test_a_scheduled_rho_advances_once_per_update(float64):
+    rule = sam_perturbation(optax.linear_schedule(1.0, 3.0, 2))
+    state = rule.init(None)
+    lengths = []
+    for _ in range(3):
+        e, state = rule.update(jnp.array([3.0, 4.0]), state)
+        lengths.append(np.linalg.norm(e))
+    np.testing.assert_allclose(lengths, [1, 2, 3])
