@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._arguments import check_scalar
-from optax_lookbehind._perturbation import accumulable
+from optax_lookbehind._tree import divide, dot, norm, scalar_dtype
 
 Alpha: TypeAlias = optax.ScalarOrSchedule | str
 _ADAPTIVE = ("adaptive", "adaptive_per_tensor")
@@ -33,8 +33,8 @@ def is_adaptive(alpha: Alpha) -> bool:
 def initial_alpha(alpha: Alpha, params: optax.Params) -> Any:
     """Zeros of the structure that ``alpha`` has in the state: "none used yet"."""
     if isinstance(alpha, str) and alpha == "adaptive_per_tensor":
-        return jax.tree.map(lambda w: jnp.zeros((), _real_dtype(w)), params)
-    return jnp.zeros((), _widest_dtype(params))
+        return jax.tree.map(lambda w: jnp.zeros((), scalar_dtype(w)), params)
+    return jnp.zeros((), scalar_dtype(params))
 
 
 def compute_alpha(
@@ -53,26 +53,9 @@ def compute_alpha(
             return _agreement(first, total)
         return jax.tree.map(_agreement, first, total)
     value = alpha(count) if callable(alpha) else alpha
-    return jnp.asarray(value, _widest_dtype(total))
-
-
-def scale_by_alpha(alpha: Any, total: optax.Updates) -> optax.Updates:
-    """``alpha * total`` with a scalar alpha or one per leaf."""
-    if isinstance(alpha, jax.Array):
-        return optax.tree.scale(alpha, total)
-    return optax.tree.mul(alpha, total)
+    return jnp.asarray(value, scalar_dtype(total))
 
 
 def _agreement(first: Any, total: Any) -> jax.Array:
     """Equations 7 and 8: ``(cos + 1) / 2``, cos being 0 where either vector is zero."""
-    lengths = optax.tree.norm(first) * optax.tree.norm(total)
-    cosine = optax.tree.real(optax.tree.vdot(first, total)) / jnp.where(lengths == 0, 1, lengths)
-    return (cosine + 1) / 2
-
-
-def _real_dtype(x: jax.Array) -> jnp.dtype:
-    return accumulable(x).real.dtype
-
-
-def _widest_dtype(tree: Any) -> jnp.dtype:
-    return jnp.result_type(jnp.float32, *map(_real_dtype, jax.tree.leaves(tree)))
+    return (divide(dot(first, total), norm(first) * norm(total)) + 1) / 2

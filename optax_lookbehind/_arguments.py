@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def check_count(name: str, value: Any) -> int:
@@ -15,13 +16,13 @@ def check_count(name: str, value: Any) -> int:
             f"{name} must be a Python int, because it decides the structure of the program; got "
             f'{value!r}. Under optax.inject_hyperparams pass static_args=("{name}",).'
         )
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if isinstance(value, bool) or count < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
-    return count
+    return _positive_integer(name, value)
+
+
+def check_number_of_steps(name: str, value: Any) -> None:
+    """Raises unless ``value`` is an integer >= 1; traced values pass unchecked."""
+    if not isinstance(value, jax.core.Tracer):
+        _positive_integer(name, value)
 
 
 def check_scalar(name: str, value: Any, low: float, high: float, ends: str = "[]") -> None:
@@ -44,6 +45,23 @@ def check_flag(name: str, value: Any) -> None:
     """Raises unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}.")
+
+
+def as_key(key: int | jax.Array) -> jax.Array:
+    """A ``jax.random.key`` from a seed, or the key itself."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.key(key)
+
+
+def _positive_integer(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or number < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+    return number
 
 
 def _as_float(value: Any) -> float:

@@ -12,12 +12,12 @@ from optax_lookbehind._alpha import (
     compute_alpha,
     initial_alpha,
     is_adaptive,
-    scale_by_alpha,
 )
 from optax_lookbehind._arguments import check_count, check_flag
 from optax_lookbehind._ascent import GradFn, ascend, fast_params, pose
 from optax_lookbehind._devices import AxisName
-from optax_lookbehind._perturbation import Mask, accumulable, asam_perturbation, sam_perturbation
+from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
+from optax_lookbehind._tree import accumulable, scale_by
 
 
 class LookbehindState(NamedTuple):
@@ -175,7 +175,7 @@ def lookbehind(
             switch_minibatch,
         )
         used = compute_alpha(alpha, state.count, first, total)
-        updates = optax.tree.cast_like(scale_by_alpha(used, total), updates)
+        updates = optax.tree.cast_like(scale_by(used, total), updates)
         return updates, LookbehindState(
             count=optax.safe_increment(state.count),
             alpha=optax.tree.cast_like(used, state.alpha),

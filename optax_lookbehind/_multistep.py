@@ -8,7 +8,8 @@ import optax
 from optax_lookbehind._arguments import check_count, check_flag
 from optax_lookbehind._ascent import GradFn, ascend, fast_params, pose
 from optax_lookbehind._devices import AxisName
-from optax_lookbehind._perturbation import Mask, accumulable, asam_perturbation, sam_perturbation
+from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
+from optax_lookbehind._tree import accumulable
 
 
 class MultistepState(NamedTuple):

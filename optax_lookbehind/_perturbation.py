@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._arguments import check_scalar
+from optax_lookbehind._tree import divide, norm
 
 Mask = Any | Callable[[optax.Params], Any]
 
@@ -40,7 +41,7 @@ def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformatio
 
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
-        return _divide(grads, global_norm(grads))
+        return _over(norm(grads), grads)
 
     return optax.chain(optax.stateless(direction), _times(rho))
 
@@ -84,23 +85,11 @@ def asam_perturbation(
         if params is None:
             raise ValueError("asam_perturbation needs params: call update(grads, state, params).")
         scale = _scale(params, eta, mask)
-        scaled = jax.tree.map(lambda t, g: t * g, scale, grads)
-        stretched = jax.tree.map(lambda t, tg: t * tg, scale, scaled)
-        return optax.tree.cast_like(_divide(stretched, global_norm(scaled)), grads)
+        scaled = optax.tree.mul(scale, grads)
+        stretched = optax.tree.mul(scale, scaled)
+        return optax.tree.cast_like(_over(norm(scaled), stretched), grads)
 
     return optax.chain(optax.stateless(direction), _times(rho))
-
-
-def global_norm(tree: Any) -> jax.Array:
-    """The L2 norm over all leaves, accumulated in float32 or better."""
-    return optax.tree.norm(accumulable(tree))
-
-
-def accumulable(tree: Any) -> Any:
-    """``tree`` with leaves below 32 bits widened to float32, so that sums keep small terms."""
-    return jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree
-    )
 
 
 def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
@@ -118,10 +107,9 @@ def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
     )
 
 
-def _divide(tree: optax.Updates, norm: jax.Array) -> optax.Updates:
-    """``tree / norm`` in the dtypes of ``tree``; zero, not NaN, where the norm is exactly zero."""
-    inverse = jnp.where(norm == 0, 0, 1 / jnp.where(norm == 0, 1, norm))
-    return jax.tree.map(lambda x: (inverse * x).astype(x.dtype), tree)
+def _over(length: jax.Array, grads: optax.Updates) -> optax.Updates:
+    """``grads / length`` in the dtypes of ``grads``; zero where the length is."""
+    return optax.tree.cast_like(optax.tree.scale(divide(1, length), grads), grads)
 
 
 def _times(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:

@@ -17,6 +17,12 @@ CHAINED = {
     "lookbehind_sam": lambda: ol.lookbehind_sam(3, 0.05, 0.5),
     "lookbehind_sam_adaptive": lambda: ol.lookbehind_sam(3, 0.05, "adaptive"),
     "lookbehind_asam": lambda: ol.lookbehind_asam(2, 0.5, "adaptive_per_tensor"),
+    "ae_sam": lambda: ol.ae_sam(0.05, total_steps=20),
+    "ae_looksam": lambda: ol.ae_looksam(0.05, 0.5, total_steps=20),
+    "looksam": lambda: ol.looksam(0.05, 0.5, period=2),
+    "ss_sam": lambda: ol.ss_sam(0.05, key=1),
+    "esam": lambda: ol.esam(0.05),
+    "ae_lookbehind_sam": lambda: ol.ae_lookbehind_sam(2, 0.05, "adaptive", total_steps=20),
     "lookbehind_switch": lambda: ol.lookbehind_sam(2, 0.05, 0.5, switch_minibatch=True),
 }
 # Those that carry the optimizer inside.

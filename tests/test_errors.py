@@ -106,3 +106,71 @@ def test_gradients_unlike_the_params_are_located(tx):
 
 def test_traced_scalars_are_not_checked():
     assert jax.jit(lambda rho: ol.sam(rho).init(jnp.ones(2)) is not None)(0.1)
+
+
+@pytest.mark.parametrize("total_steps", [0, -3, 1.5, "10"])
+def test_total_steps_must_be_a_positive_integer(total_steps):
+    message = rf"total_steps must be an integer >= 1, got {total_steps!r}"
+    for make in (ol.ae_sam, lambda rho, t: ol.ae_lookbehind_sam(2, rho, 0.5, t)):
+        with pytest.raises(ValueError, match=message):
+            make(0.1, total_steps)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0, np.nan])
+def test_decay_must_be_below_one(decay):
+    with pytest.raises(ValueError, match=rf"decay must be a number in \[0, 1\), got {decay!r}"):
+        ol.adaptive_policy(ol.sam(0.1), 10, decay=decay)
+
+
+@pytest.mark.parametrize(("lambda_1", "lambda_2"), [(np.nan, 1.0), (1.0, "x"), (-np.inf, 1.0)])
+def test_lambdas_must_be_numbers(lambda_1, lambda_2):
+    with pytest.raises(ValueError, match=r"lambda_[12] must be a finite number, got "):
+        ol.ae_sam(0.1, 10, lambda_1, lambda_2)
+
+
+@pytest.mark.parametrize("period", [0, -1, 2.5])
+def test_period_must_be_a_positive_integer(period):
+    with pytest.raises(ValueError, match=rf"period must be an integer >= 1, got {period!r}"):
+        ol.looksam(0.1, 0.5, period)
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, np.nan])
+def test_probability_must_be_one(probability):
+    with pytest.raises(
+        ValueError, match=rf"probability must be a number in \[0, 1\], got {probability!r}"
+    ):
+        ol.ss_sam(0.1, probability)
+
+
+@pytest.mark.parametrize("reuse", [-0.1, np.inf])
+def test_reuse_must_not_be_negative(reuse):
+    with pytest.raises(ValueError, match=rf"reuse must be a finite number >= 0, got {reuse!r}"):
+        ol.periodic_policy(ol.sam(0.1), 2, reuse=reuse)
+
+
+@pytest.mark.parametrize("beta", [0, 1.5])
+def test_beta_must_be_a_share(beta):
+    with pytest.raises(ValueError, match=rf"beta must be a number in \(0, 1\], got {beta!r}"):
+        ol.esam(0.1, beta)
+
+
+def test_sharpest_examples_says_what_it_needs():
+    with pytest.raises(ValueError, match=r"gamma must be a number in \(0, 1\], got 0"):
+        ol.sharpest_examples_grad_fn(lambda w: w, jnp.ones(2), gamma=0)
+    with pytest.raises(ValueError, match=r"one loss per example, .* got shape \(\)"):
+        ol.sharpest_examples_grad_fn(jnp.sum, jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda inner: ol.adaptive_policy(inner, 10),
+        lambda inner: ol.periodic_policy(inner, 2),
+        ol.random_policy,
+    ],
+)
+def test_a_policy_refuses_a_lookbehind_that_emits_updates(policy):
+    inner = ol.lookbehind_sam(2, 0.1, 0.5, fast_optimizer=optax.scale(-0.1))
+    for wrapped in (inner, optax.chain(inner, optax.clip(1.0))):
+        with pytest.raises(ValueError, match="Put the optimizer behind the policy"):
+            policy(wrapped).init(jnp.ones(2))

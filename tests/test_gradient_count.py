@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from problems import quadratic
@@ -63,6 +64,41 @@ def test_switched_minibatches_cost_two_gradients_each(k):
     assert gradients_of_one_step(tx) == 2 * k
 
 
-@pytest.mark.parametrize("tx", [ol.sam(0.1), ol.asam(0.1)])
-def test_sam_and_asam_cost_two(tx):
+@pytest.mark.parametrize("tx", [ol.sam(0.1), ol.asam(0.1), ol.esam(0.1)])
+def test_sam_asam_and_esam_cost_two(tx):
     assert gradients_of_one_step(tx) == 2
+
+
+NEVER, ALWAYS = {"lambda_1": np.inf, "lambda_2": np.inf}, {"lambda_1": -np.inf, "lambda_2": -np.inf}
+
+
+@pytest.mark.parametrize(
+    ("tx", "expected"),
+    [
+        (ol.ae_sam(0.1, 10, **ALWAYS), 2),
+        (ol.ae_sam(0.1, 10, **NEVER), 1),
+        (ol.ae_looksam(0.1, 0.5, 10, **NEVER), 1),
+        (ol.ae_lookbehind_sam(4, 0.1, "adaptive", 10, **ALWAYS), 5),
+        (ol.ae_lookbehind_sam(4, 0.1, "adaptive", 10, **NEVER), 1),
+        (ol.ss_sam(0.1, probability=0.0), 1),
+        (ol.ss_sam(0.1, probability=1.0), 2),
+    ],
+)
+def test_a_policy_runs_the_loop_only_where_it_says_so(tx, expected):
+    assert gradients_of_one_step(tx) == expected
+
+
+def test_looksam_costs_two_gradients_every_period_and_one_in_between():
+    matrix, w = map(jnp.asarray, quadratic())
+    counter = Counter()
+    grad_fn = counter.gradient(matrix)
+    tx = ol.looksam(0.1, 0.5, period=3)
+    step = jax.jit(lambda w, state: tx.update(grad_fn(w, 0), state, w, grad_fn=grad_fn))
+    state, counts = tx.init(w), []
+    for _ in range(6):
+        _, state = step(w, state)
+        jax.block_until_ready(state)
+        jax.effects_barrier()
+        counts.append(counter.count)
+        counter.count = 0
+    assert counts == [2, 1, 1, 2, 1, 1]

@@ -16,7 +16,7 @@ def unit(vector):
 
 
 def algorithm_1(gradient, w, k, rho, lr, alpha, steps=1):
-    """Lookbehind-SAM with SGD in NumPy; ``alpha`` None is adaptive. Returns w and the last alpha."""
+    """Lookbehind-SAM with SGD in NumPy, alpha None being adaptive; returns w and the last alpha."""
     for _ in range(steps):
         behind, fast, g = w, w, gradient(w)
         first = None
