@@ -162,7 +162,7 @@ def lookbehind(
                 first = optax.tree.where(i == 0, total, first)
             return total, first, fast_state
 
-        nowhere = optax.tree.zeros_like(accumulable(updates))
+        nowhere = optax.tree.zeros_like(accumulable(slow))
         first = nowhere if is_adaptive(alpha) else None
         fast_state = optax.EmptyState() if fast_optimizer is None else state.fast_state
         _, (total, first, fast_state), perturbation_state = ascend(

@@ -99,7 +99,7 @@ def multistep(
             del i
             return optax.tree.add(total, problem.descent(grads)) if average else total
 
-        total = optax.tree.zeros_like(accumulable(updates)) if average else None
+        total = optax.tree.zeros_like(accumulable(fast_params(params))) if average else None
         last, total, perturbation_state = ascend(
             perturbation, state.perturbation_state, problem, k, add, total
         )
