@@ -39,28 +39,29 @@ GradFn = Callable[[Any, Any], Any]
 def fast_in_loops(grad_fn: GradFn) -> GradFn:
     """Makes a gradient function's convolutions fast in ``scan``, ``while``, ``cond`` on the CPU.
 
-    Every convolution of ``grad_fn``, those inside its own calls, loops and branches included, becomes
-    transpose -> convolution in the layout that XLA:CPU is fast for -> transpose. A grouped
+    Every convolution of ``grad_fn``, those inside its own calls, loops and branches included,
+    becomes transpose -> convolution in the layout that XLA:CPU is fast for -> transpose. A grouped
     convolution's kernel gradient also trades its batch groups for feature groups. Nothing else
     changes, and the gradients are equal up to rounding (to the last bit, where XLA fuses the rest
     of the program alike). The layout is chosen when the program is lowered: on accelerators the
     user's convolutions stay as written.
 
-    Use it on a gradient function that is about to be called in a loop body, anywhere: under ``jit``,
-    ``vmap``, ``shard_map``, ``pmap``, ``grad``, with ``grad_fn`` closing over tracers or reducing over a
-    mapped axis. ``grad_fn`` is traced once per call, with abstract ``params``, just as in a loop body.
+    Use it on a gradient function that is about to be called in a loop body, anywhere: under
+    ``jit``, ``vmap``, ``shard_map``, ``pmap``, ``grad``, with ``grad_fn`` closing over tracers or
+    reducing over a mapped axis. ``grad_fn`` is traced once per call, with abstract ``params``, just
+    as in a loop body.
 
     Limits. What XLA:CPU is slow at outside loops stays as slow inside, such as grouped convolutions
     in three dimensions. Convolutions inside other higher-order primitives (``shard_map``, Pallas
     kernels), with arrays sharded over explicit mesh axes, or arising from differentiating the
-    returned function, keep the layout they have: correct, but slow in a loop. Called outside ``jit``,
-    the returned function compiles anew each time, like ``scan`` over a new body.
+    returned function, keep the layout they have: correct, but slow in a loop. Called outside
+    ``jit``, the returned function compiles anew each time, like ``scan`` over a new body.
 
     Args:
-        grad_fn: ``(params, i) -> grads``, with ``params`` and ``grads`` pytrees of arrays.
+      grad_fn: ``(params, i) -> grads``, with ``params`` and ``grads`` pytrees of arrays.
 
     Returns:
-        A function with the signature and the results of ``grad_fn``.
+      A function with the signature and the results of ``grad_fn``.
     """
 
     @functools.wraps(grad_fn)
