@@ -1,0 +1,77 @@
+"""Figures of training curves, one or several runs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # files, not windows
+
+import matplotlib.pyplot as plt
+
+# Colours that colour-blind readers can tell apart; lines and markers for black and white. Cycles of
+# different lengths, so that together they repeat only after many runs.
+_COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+_LINES = ["-", "--", "-.", ":"]
+_MARKERS = ["o", "s", "^", "D", "v"]
+
+
+class Panel(NamedTuple):
+    """One plot of the figure.
+
+    Attributes:
+      metric: the key of the curves it shows.
+      label: what stands at the vertical axis.
+      scale: what the values are multiplied with, 100 for percent.
+    """
+
+    metric: str
+    label: str
+    scale: float = 1.0
+
+
+def plot_curves(
+    path: Path, runs: Mapping[str, Mapping[str, np.ndarray]], panels: Sequence[Panel]
+) -> None:
+    """Draws metrics over epochs, as a line at the mean and a band of one standard deviation.
+
+    Args:
+      path: where the figure goes; the ending decides the format.
+      runs: by the name in the legend, then by metric, values of shape ``[seed, epoch]``.
+      panels: what to draw, from left to right.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False, layout="constrained"
+    )
+    for axis, panel in zip(axes[0], panels, strict=True):
+        styles = zip(cycle(_COLORS), cycle(_LINES), cycle(_MARKERS), strict=False)
+        for curves, style in zip(runs.values(), styles, strict=False):
+            _draw(axis, panel.scale * curves[panel.metric], *style)
+        _zoom(axis, panel.scale * np.concatenate([run[panel.metric] for run in runs.values()]))
+        axis.set(xlabel="epoch", ylabel=panel.label)
+        axis.grid(alpha=0.3)
+    lines = axes[0][0].get_lines()
+    figure.legend(lines, runs, loc="outside lower center", ncols=3, frameon=False, handlelength=4)
+    figure.get_layout_engine().set(wspace=0.05)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _zoom(axis: plt.Axes, values: np.ndarray) -> None:
+    """Fits the axis to all but the first fifth of the epochs, which would flatten the rest."""
+    late = values[:, values.shape[1] // 5 :]
+    late = late[np.isfinite(late)]
+    if late.size:
+        margin = 0.05 * np.ptp(late) + 1e-3
+        axis.set_ylim(late.min() - margin, late.max() + margin)
+
+
+def _draw(axis: plt.Axes, values: np.ndarray, color: str, line: str, marker: str) -> None:
+    epochs = np.arange(1, values.shape[1] + 1)
+    mean, std = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))
+    every = max(1, len(epochs) // 8)
+    axis.plot(epochs, mean, color=color, linestyle=line, marker=marker, markevery=every, ms=4)
+    axis.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.12, linewidth=0)

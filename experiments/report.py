@@ -1,0 +1,61 @@
+"""Results of several runs as a table and as JSON."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Result(NamedTuple):
+    """What several seeds of one method came to.
+
+    Attributes:
+      name: the method, with its settings.
+      curves: by metric, values of shape ``[seed, epoch]``.
+      gradients: gradients per training step, the clean one included.
+      seconds: wall-clock time of all seeds, compilation included.
+    """
+
+    name: str
+    curves: dict[str, np.ndarray]
+    gradients: float
+    seconds: float
+
+
+def markdown_table(results: Sequence[Result]) -> str:
+    """A table of the last epoch: mean and standard deviation over seeds."""
+    seeds = len(results[0].curves["test_accuracy"])
+    rows = [
+        ["method", "test accuracy, %", "training loss", "gradients/step", f"s for {seeds} seeds"]
+    ]
+    for result in results:
+        accuracy = 100 * result.curves["test_accuracy"][:, -1]
+        loss = result.curves["train_loss"][:, -1]
+        rows.append(
+            [
+                result.name,
+                f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}",
+                f"{loss.mean():.3f}",
+                f"{result.gradients:.3g}",
+                f"{result.seconds:.1f}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    rule = _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def write_json(path: Path, results: Sequence[Result]) -> None:
+    """Writes the results with all their curves."""
+    records = [
+        result._asdict() | {"curves": {name: c.tolist() for name, c in result.curves.items()}}
+        for result in results
+    ]
+    path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

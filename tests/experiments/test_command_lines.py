@@ -1,0 +1,85 @@
+"""``python -m experiments.train`` and the demo, end to end."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments import demo
+from experiments.program import make_dataset, make_program
+
+
+def run_train(*arguments, cwd):
+    command = [sys.executable, "-m", "experiments.train", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_a_run_writes_config_and_metrics(pytestconfig, tmp_path):
+    workdir = tmp_path / "new" / "run"
+    done = run_train(
+        "--config=experiments/configs/digits.py",
+        "--config.method=lookbehind_sam",
+        "--config.k=5",
+        "--config.alpha=0.5",
+        "--config.epochs=1",
+        f"--workdir={workdir}",
+        cwd=pytestconfig.rootpath,
+    )
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((workdir / "config.json").read_text())
+    assert (saved["k"], saved["alpha"], saved["rho"]) == (5, 0.5, None)
+    (line,) = (workdir / "metrics.jsonl").read_text().splitlines()
+    names = {"epoch", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    assert json.loads(line).keys() == names
+    assert "Lookbehind-SAM: test accuracy" in done.stdout
+    assert str(workdir) in done.stdout
+    assert "100%" in done.stderr  # the progress bar
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.lr=1", "unknown config key lr; valid ones: alpha, batch_size"),
+        ("--config.method=adam", "unknown method 'adam'; valid ones: asam"),
+        ("--config.k=many", "invalid literal for int() with base 10: 'many'"),
+        ("--config=nowhere.py", "No such file or directory: 'nowhere.py'"),
+        ("sam", "unexpected arguments: sam"),
+    ],
+)
+def test_a_wrong_command_line_gets_a_message(pytestconfig, argument, message):
+    done = run_train(argument, cwd=pytestconfig.rootpath)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_the_flags_are(pytestconfig):
+    done = run_train("--help", cwd=pytestconfig.rootpath)
+    assert "--config.method=lookbehind_sam" in done.stdout
+    assert "--workdir: Folder for the results" in done.stdout
+
+
+def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "SEEDS", 2)
+    rows = {"SGD": {"method": "sgd"}, "Lookbehind": {"method": "lookbehind_asam", "k": 3}}
+    monkeypatch.setattr(demo, "ROWS", rows)
+    config.epochs = 1
+    demo.main(config, tmp_path)
+    out = capsys.readouterr().out
+    table = (tmp_path / "results.md").read_text()
+    assert table in out
+    cells = [line.split("|") for line in table.splitlines() if "±" in line]
+    assert [row[1].strip() for row in cells] == list(rows)
+    assert [row[4].strip() for row in cells] == ["1", "4"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results[0]["curves"]["test_accuracy"]) == 2
+    figure = tmp_path / "curves.png"
+    assert str(figure) in out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_row_of_the_demo_can_be_built(config):
+    dataset = make_dataset(config)
+    for changes in demo.ROWS.values():
+        make_program(demo.with_changes(config, changes), dataset)

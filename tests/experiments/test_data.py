@@ -1,0 +1,78 @@
+"""Splits and label noise: fixed, stratified, and of the size that was asked for."""
+
+import numpy as np
+import pytest
+
+from experiments import data
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+def test_digits_are_whole_and_split_by_class(digits):
+    train, test = digits.train, digits.test
+    assert train.images.shape == (1437, 8, 8, 1)
+    assert test.images.shape == (360, 8, 8, 1)
+    assert train.images.dtype == test.images.dtype == np.uint8
+    share = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
+    np.testing.assert_allclose(share, 0.2, atol=0.005)
+
+
+def test_the_split_is_the_same_every_time(digits):
+    np.random.seed(1)
+    again = data.load("digits")
+    np.testing.assert_array_equal(again.test.images, digits.test.images)
+    np.testing.assert_array_equal(again.train.labels, digits.train.labels)
+
+
+def test_normalized_training_images_have_mean_zero_and_variance_one(digits):
+    images = (digits.train.images - digits.mean) / digits.std
+    np.testing.assert_allclose(images.mean(), 0, atol=1e-5)
+    np.testing.assert_allclose(images.std(), 1, atol=1e-5)
+
+
+def test_label_noise_flips_the_share_and_nothing_else(digits):
+    noisy = data.flip_labels(digits, 0.2, seed=3)
+    flipped = noisy.train.labels != digits.train.labels
+    assert flipped.sum() == round(0.2 * 1437)
+    assert noisy.train.labels.dtype == digits.train.labels.dtype
+    np.testing.assert_array_equal(noisy.train.images, digits.train.images)
+    np.testing.assert_array_equal(noisy.test.labels, digits.test.labels)
+
+
+def test_label_noise_is_uniform_over_the_other_classes(digits):
+    noisy = data.flip_labels(digits, 1.0)
+    shift = (noisy.train.labels - digits.train.labels) % 10
+    counts = np.bincount(shift, minlength=10)
+    assert counts[0] == 0
+    np.testing.assert_allclose(counts[1:], 1437 / 9, rtol=0.25)
+
+
+def test_label_noise_follows_its_seed(digits):
+    first, again, other = (data.flip_labels(digits, 0.2, seed).train.labels for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_hold_out_takes_validation_from_training_only(digits):
+    held = data.hold_out(digits, 0.1)
+    assert len(held.test.labels) == 144
+    assert len(held.train.labels) + len(held.test.labels) == 1437
+    together = np.concatenate([held.train.images, held.test.images]).reshape(1437, -1)
+    expected = digits.train.images.reshape(1437, -1)
+    np.testing.assert_array_equal(
+        together[np.lexsort(together.T)], expected[np.lexsort(expected.T)]
+    )
+
+
+@pytest.mark.parametrize("edit", [data.hold_out, data.flip_labels])
+def test_an_impossible_share_is_refused(digits, edit):
+    with pytest.raises(ValueError, match=r"must be a share in .* got 1\.5"):
+        edit(digits, 1.5)
+
+
+def test_an_unknown_data_set_lists_the_valid_ones():
+    with pytest.raises(ValueError, match=r"unknown dataset 'mnist'; valid ones: digits\."):
+        data.load("mnist")
