@@ -51,6 +51,9 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "Lookbehind-SAM (k=2, adaptive)": {"method": "lookbehind_sam", **_K2, **_SAM},
     "Lookbehind-ASAM (k=2, adaptive)": {"method": "lookbehind_asam", **_K2, **_ASAM},
     "Lookbehind-SAM (k=5, alpha=0.5)": {"method": "lookbehind_sam", "k": 5, "alpha": 0.5, **_SAM},
+    "AE-SAM": {"method": "ae_sam", **_SAM},
+    "AE-LookSAM": {"method": "ae_looksam", **_SAM},
+    "AE-Lookbehind-SAM (k=2, adaptive)": {"method": "ae_lookbehind_sam", **_K2, **_SAM},
 }
 
 _PANELS = [
@@ -106,11 +109,13 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
         curves.append(curve)
         # A policy counts the steps on which it took the ascent; the others always do.
         ascents.append(optax.tree.get(epoch.state.opt_state, "applied", steps))
-    share = np.mean(jax.device_get(ascents)) / steps
+    per_ascent = method(config.method).ascent_gradients(config)
+    share = np.mean(jax.device_get(ascents)).item() / steps if per_ascent else 0.0
     return Result(
         name,
         {m: np.array([[e[m] for e in curve] for curve in curves]) for m in curves[0][0]},
-        gradients=1 + share.item() * method(config.method).ascent_gradients(config),
+        applied=share,
+        gradients=1 + share * per_ascent,
         seconds=time.perf_counter() - started,
     )
 

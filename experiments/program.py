@@ -89,6 +89,7 @@ def make_program(config: ConfigDict, dataset: Dataset) -> Program:
         graphdef=nnx.graphdef(nnx.eval_shape(new_model, jax.random.key(0))),
         tx=tx,
         preprocess=lambda images: (images - dataset.mean) / dataset.std,
+        gamma=config.gamma if how.selects_examples else None,
     )
 
     def step(state: TrainState, train: Examples, rows: jax.Array) -> tuple[TrainState, Metrics]:

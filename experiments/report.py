@@ -14,12 +14,14 @@ class Result(NamedTuple):
     Attributes:
       name: the method, with its settings.
       curves: by metric, values of shape ``[seed, epoch]``.
+      applied: share of the training steps that were sharpness-aware.
       gradients: gradients per training step, the clean one included.
       seconds: wall-clock time of all seeds, compilation included.
     """
 
     name: str
     curves: dict[str, np.ndarray]
+    applied: float
     gradients: float
     seconds: float
 
@@ -28,7 +30,14 @@ def markdown_table(results: Sequence[Result]) -> str:
     """A table of the last epoch: mean and standard deviation over seeds."""
     seeds = len(results[0].curves["test_accuracy"])
     rows = [
-        ["method", "test accuracy, %", "training loss", "gradients/step", f"s for {seeds} seeds"]
+        [
+            "method",
+            "test accuracy, %",
+            "training loss",
+            "%SAM",
+            "gradients/step",
+            f"s for {seeds} seeds",
+        ]
     ]
     for result in results:
         accuracy = 100 * result.curves["test_accuracy"][:, -1]
@@ -38,7 +47,8 @@ def markdown_table(results: Sequence[Result]) -> str:
                 result.name,
                 f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}",
                 f"{loss.mean():.3f}",
-                f"{result.gradients:.3g}",
+                f"{100 * result.applied:.0f}",
+                f"{result.gradients:.2f}",
                 f"{result.seconds:.1f}",
             ]
         )

@@ -7,6 +7,7 @@ import jax
 import optax
 from flax import nnx
 
+import optax_lookbehind as ol
 from experiments.data.dataset import Examples
 
 Metrics = dict[str, jax.Array]
@@ -33,22 +34,28 @@ class Task(NamedTuple):
       graphdef: the model without its arrays.
       tx: gradient to update; its ``update`` takes a ``grad_fn``.
       preprocess: stored images to what the model sees.
+      gamma: the share of the examples that perturbed gradients are taken on (ESAM); None for all.
     """
 
     graphdef: nnx.GraphDef
     tx: optax.GradientTransformationExtraArgs
     preprocess: Callable[[jax.Array], jax.Array]
+    gamma: float | None = None
 
 
 def train_step(task: Task, state: TrainState, batch: Examples) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step; loss and accuracy are those of the clean forward pass."""
 
-    def loss_fn(params: nnx.State) -> tuple[jax.Array, Any]:
+    def forward(params: nnx.State) -> tuple[jax.Array, nnx.State]:
         # Copied, or the new statistics would be written into ``state``.
         model = nnx.merge(task.graphdef, params, state.batch_stats, copy=True)
         model.train()
-        metrics = _metrics(model(task.preprocess(batch.images)), batch.labels)
-        return metrics["loss"], (metrics, nnx.state(model, nnx.BatchStat))
+        return model(task.preprocess(batch.images)), nnx.state(model, nnx.BatchStat)
+
+    def loss_fn(params: nnx.State) -> tuple[jax.Array, Any]:
+        logits, batch_stats = forward(params)
+        metrics = _metrics(logits, batch.labels)
+        return metrics["loss"], (metrics, batch_stats)
 
     def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
         del i  # every inner step stays on this minibatch
@@ -57,6 +64,12 @@ def train_step(task: Task, state: TrainState, batch: Examples) -> tuple[TrainSta
 
     clean = jax.value_and_grad(loss_fn, has_aux=True)
     (_, (metrics, batch_stats)), grads = clean(_fast(state.params))
+    if task.gamma is not None:
+        grad_fn = ol.sharpest_examples_grad_fn(
+            lambda params: _losses(forward(params)[0], batch.labels),
+            _fast(state.params),
+            task.gamma,
+        )
     updates, opt_state = task.tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
     params = optax.apply_updates(state.params, updates)
     return TrainState(params, batch_stats, opt_state), metrics
@@ -69,9 +82,13 @@ def evaluate(task: Task, state: TrainState, examples: Examples) -> Metrics:
     return _metrics(model(task.preprocess(examples.images)), examples.labels)
 
 
+def _losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
 def _metrics(logits: jax.Array, labels: jax.Array) -> Metrics:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return {"loss": losses.mean(), "accuracy": (logits.argmax(-1) == labels).mean()}
+    accuracy = (logits.argmax(-1) == labels).mean()
+    return {"loss": _losses(logits, labels).mean(), "accuracy": accuracy}
 
 
 def _fast(params: optax.Params) -> nnx.State:

@@ -21,6 +21,15 @@ def get_config() -> ConfigDict:
     config.alpha = placeholder(object)  # slow step: a number in (0, 1], "adaptive", ...
     config.alpha = "adaptive"
 
+    config.lambda_1 = placeholder(float)  # AE kinds: last threshold; unset: the method's default
+    config.lambda_2 = placeholder(float)  # AE kinds: first threshold
+    config.decay = 0.9  # AE kinds: memory of the running mean and variance
+    config.reuse = 0.5  # LookSAM kinds: alpha, how far to lean towards the last sharp direction
+    config.period = 5  # looksam: SAM on every fifth step
+    config.probability = 0.5  # ss_sam: of SAM on a step
+    config.beta = 0.6  # esam: share of the weights that is perturbed
+    config.gamma = 0.5  # esam: share of the examples that the perturbed gradient is taken on
+
     # The rates are those at which SGD does best on a validation split (0.2 of the training set,
     # 20% label noise, three seeds); accuracy in % there, for a weight decay of 5e-4 and 5e-3:
     #   learning rate   0.01   0.02   0.03   0.05   0.1    0.3
