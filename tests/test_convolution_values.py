@@ -29,6 +29,8 @@ def test_gradients_keep_their_values_and_become_canonical(variant):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("preferred", [None, jnp.float32])
 def test_low_precision_keeps_its_types_and_values(dtype, preferred):
+    if preferred and jax.__version_info__ < (0, 10):
+        pytest.skip("jax.grad itself refuses mixed types before 0.10")
     x, kernel = normal(2, 6, 5, 4, dtype=dtype), normal(3, 3, 2, 4, dtype=dtype, seed=1)
     options = {"preferred_element_type": preferred, "feature_group_count": 2}
     check(*problem(x, kernel, **options), tolerance=float(jnp.finfo(dtype).eps))

@@ -62,6 +62,7 @@ def test_memory_of_a_plain_step_is_the_weights_and_the_momentum_alone():
     assert buffers(CHAINED(optax.identity())) == 0
 
 
+@pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="older compilers keep one buffer more")
 @pytest.mark.parametrize(
     ("tx", "kept"),
     [
