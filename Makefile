@@ -2,18 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test lint format
+.PHONY: venv demo test bench lint format
 
 venv: .venv/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[experiments,test,dev]"
+	$(BIN)/pip install --quiet --editable ".[experiments,curvature,bench,test,dev]"
 	touch $@
 
 demo: venv  # trains on real digits and draws a table and a figure, in minutes on a laptop
 	$(BIN)/python -m experiments.demo
+
+bench: venv  # what a step costs on this machine, beside the gradients it is made of
+	$(BIN)/python -m benchmarks.run
 
 test: venv
 	$(BIN)/pytest -n auto --dist worksteal

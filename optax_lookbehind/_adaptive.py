@@ -1,6 +1,6 @@
 """AE-SAM: sharpness-aware only where the landscape is sharp."""
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._alpha import Alpha
-from optax_lookbehind._arguments import check_number_of_steps, check_scalar
+from optax_lookbehind._arguments import as_float, check_positive_integer, check_scalar
 from optax_lookbehind._devices import AxisName
-from optax_lookbehind._lookbehind import LookbehindState, lookbehind_sam
+from optax_lookbehind._lookbehind import lookbehind_sam
 from optax_lookbehind._multistep import sam
-from optax_lookbehind._policy import Decide, policy
+from optax_lookbehind._policy import policy
 from optax_lookbehind._tree import scalar_dtype, squared_norm
 
 
@@ -86,15 +86,7 @@ def adaptive_policy(
       Jiang et al., `An Adaptive Policy to Employ Sharpness-Aware Minimization
       <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.
     """
-    init_decision, decide = _threshold(total_steps, lambda_1, lambda_2, decay)
-    return policy(inner, init_decision, decide, reuse, axis_name)
-
-
-def _threshold(
-    total_steps: int, lambda_1: float, lambda_2: float, decay: float
-) -> tuple[Callable[[optax.Params], AdaptiveState], Decide]:
-    """The first state and the rule of :func:`adaptive_policy`'s decision."""
-    check_number_of_steps("total_steps", total_steps)
+    check_positive_integer("total_steps", total_steps)
     check_scalar("decay", decay, 0, 1, "[)")
     _check_lambdas(lambda_1, lambda_2)
 
@@ -109,11 +101,16 @@ def _threshold(
         mu = decay * state.mu + (1 - decay) * s
         var = decay * state.var + (1 - decay) * jnp.square(s - mu)
         progress = jnp.minimum(count.astype(mu.dtype) / total_steps, 1)
-        c = progress * lambda_1 + (1 - progress) * lambda_2
-        use = jnp.where(jnp.isinf(lambda_1), lambda_1 < 0, s >= mu + c * jnp.sqrt(var))
-        return use, optax.tree.cast_like(AdaptiveState(mu, var), state)
+        # From lambda_2 to lambda_1; two equal infinite values have no difference to be scaled.
+        way = jnp.where(lambda_1 == lambda_2, 0, lambda_1 - lambda_2)
+        c = jnp.asarray(lambda_2, mu.dtype) + progress * way
+        use = s >= mu + jnp.where(jnp.isinf(c), c, c * jnp.sqrt(var))
+        # A gradient that is not finite says nothing about the landscape.
+        known = jnp.isfinite(s) & jnp.isfinite(var)
+        new = optax.tree.cast_like(AdaptiveState(mu, var), state)
+        return use, optax.tree.where(known, new, state)
 
-    return init_decision, decide
+    return policy(inner, init_decision, decide, reuse, axis_name)
 
 
 def ae_sam(
@@ -158,6 +155,7 @@ def ae_looksam(
     References:
       Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.
     """
+    check_scalar("alpha", alpha, 0, jnp.inf, "[)", schedule=True)
     inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
     return adaptive_policy(
         inner, total_steps, lambda_1, lambda_2, decay, reuse=alpha, axis_name=axis_name
@@ -178,11 +176,12 @@ def ae_lookbehind_sam(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Lookbehind-SAM where the landscape is sharp, a plain step of the same length elsewhere.
 
-    :func:`adaptive_policy` around :func:`lookbehind_sam`, 1 or ``k + 1`` gradients a step.
-    Lookbehind emits :math:`\alpha \sum_i g_i`, about :math:`k \alpha` gradients; so that the
-    effective learning rate does not jump from step to step, plain steps emit
-    :math:`k \alpha \, g` with the alpha that Lookbehind last used (1 before it ran; per leaf for
-    ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind then fits.
+    ``adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps, lambda_1, lambda_2, decay)``: see
+    :func:`adaptive_policy`. 1 or ``k + 1`` gradients a step. Lookbehind emits
+    :math:`\alpha \sum_i g_i`, about :math:`k \alpha` gradients; so that the effective learning
+    rate does not jump from step to step, plain steps emit :math:`k \alpha \, g` with the alpha
+    that Lookbehind last used (adaptive: 1 before it ran; per leaf for ``"adaptive_per_tensor"``).
+    A learning rate tuned for Lookbehind then fits.
 
     Neither paper has this combination; its parts are theirs.
 
@@ -191,19 +190,15 @@ def ae_lookbehind_sam(
       Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023.
     """
     inner = lookbehind_sam(k, rho, alpha, axis_name=axis_name, sync_perturbation=sync_perturbation)
-
-    def as_long_as_lookbehind(state: LookbehindState) -> optax.Updates:
-        return jax.tree.map(lambda used: k * jnp.where(used == 0, 1, used), state.alpha)
-
-    init_decision, decide = _threshold(total_steps, lambda_1, lambda_2, decay)
-    return policy(inner, init_decision, decide, None, axis_name, as_long_as_lookbehind)
+    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
 
 
 def _check_lambdas(lambda_1: float, lambda_2: float) -> None:
-    values = {"lambda_1": lambda_1, "lambda_2": lambda_2}
-    if any(isinstance(value, jax.core.Tracer) for value in values.values()):
+    first, last = as_float(lambda_1), as_float(lambda_2)
+    if math.isinf(first) and first == last:
         return
-    if isinstance(lambda_1, (int, float)) and jnp.isinf(lambda_1) and lambda_1 == lambda_2:
-        return
-    for name, value in values.items():
-        check_scalar(name, value, -jnp.inf, jnp.inf, "()")
+    for name, value in (("lambda_1", lambda_1), ("lambda_2", lambda_2)):
+        if not isinstance(value, jax.core.Tracer) and not math.isfinite(as_float(value)):
+            raise ValueError(
+                f"{name} must be a finite number, or both lambdas the same infinity, got {value!r}."
+            )

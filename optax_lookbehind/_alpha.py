@@ -22,7 +22,7 @@ def check_alpha(alpha: Alpha) -> None:
                 f'"adaptive_per_tensor", got {alpha!r}.'
             )
     else:
-        check_scalar("alpha", alpha, 0, 1, "(]")
+        check_scalar("alpha", alpha, 0, 1, "(]", schedule=True)
 
 
 def is_adaptive(alpha: Alpha) -> bool:
@@ -31,29 +31,33 @@ def is_adaptive(alpha: Alpha) -> bool:
 
 
 def initial_alpha(alpha: Alpha, params: optax.Params) -> Any:
-    """Zeros of the structure that ``alpha`` has in the state: "none used yet"."""
-    if isinstance(alpha, str) and alpha == "adaptive_per_tensor":
-        return jax.tree.map(lambda w: jnp.zeros((), scalar_dtype(w)), params)
-    return jnp.zeros((), scalar_dtype(params))
+    """What the state holds before the first step: 1 if adaptive, else what that step will use."""
+    if not is_adaptive(alpha):
+        return given_alpha(alpha, jnp.zeros([], jnp.int32), params)
+    if alpha == "adaptive":
+        return jnp.ones((), scalar_dtype(params))
+    return jax.tree.map(lambda w: jnp.ones((), scalar_dtype(w)), params)
 
 
-def compute_alpha(
-    alpha: Alpha, count: jax.Array, first: optax.Updates | None, total: optax.Updates
-) -> Any:
-    """Alpha for this step: a scalar, or a pytree of scalars if per tensor.
+def given_alpha(alpha: Alpha, count: jax.Array, params: optax.Params) -> jax.Array:
+    """A fixed or scheduled alpha at training step ``count``."""
+    value: Any = alpha(count) if callable(alpha) else alpha
+    if jnp.ndim(value) != 0:
+        raise ValueError(f"alpha must be a scalar, got shape {jnp.shape(value)}.")
+    return jnp.asarray(value, scalar_dtype(params))
+
+
+def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> Any:
+    """Alpha from the fast steps: a scalar, or a pytree of scalars if per tensor.
 
     Args:
-      alpha: the argument of :func:`lookbehind`.
-      count: the training step, for schedules.
-      first: how far the fast weights came in the first inner step; adaptive alpha only.
+      alpha: one of the two words.
+      first: how far the fast weights came in the first inner step.
       total: how far they came in all.
     """
-    if isinstance(alpha, str):
-        if alpha == "adaptive":
-            return _agreement(first, total)
-        return jax.tree.map(_agreement, first, total)
-    value = alpha(count) if callable(alpha) else alpha
-    return jnp.asarray(value, scalar_dtype(total))
+    if alpha == "adaptive":
+        return _agreement(first, total)
+    return jax.tree.map(_agreement, first, total)
 
 
 def _agreement(first: Any, total: Any) -> jax.Array:

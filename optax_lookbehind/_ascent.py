@@ -1,6 +1,7 @@
 """The inner ascent loop that every method shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,14 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._cpu_convolution import fast_in_loops
-from optax_lookbehind._devices import AxisName, check_not_reduced, mean_over, per_device
+from optax_lookbehind._devices import (
+    AxisName,
+    check_not_reduced,
+    check_same_axis,
+    check_shared,
+    mean_over,
+    per_device,
+)
 
 GradFn = Callable[[optax.Params, jax.Array], optax.Updates]
 Descend = Callable[[Any, optax.Updates, jax.Array], Any]
@@ -52,6 +60,7 @@ def pose(
     grad_fn: GradFn | None,
     axis_name: AxisName,
     sync_perturbation: bool,
+    extra_args: Mapping[str, Any] = MappingProxyType({}),
 ) -> Problem:
     """Checks what ``update`` was called with and arranges the averages over devices.
 
@@ -62,13 +71,15 @@ def pose(
     if params is None or grad_fn is None:
         raise ValueError(_CALL.format(missing="params" if params is None else "grad_fn"))
     params = fast_params(params)
-    _check_like(params, "updates", updates)
+    check_like(params, "updates", updates)
+    check_same_axis(axis_name, extra_args.get("policy_axis_name", axis_name))
+    check_shared(updates, params, axis_name)
     check_not_reduced("updates", updates, axis_name)
     run_grad_fn = fast_in_loops(grad_fn)
 
     def local_grad_fn(at: optax.Params, i: jax.Array) -> optax.Updates:
         grads = run_grad_fn(per_device(at, axis_name), i)
-        _check_like(params, "the result of grad_fn", grads)
+        check_like(params, "the result of grad_fn", grads)
         check_not_reduced("the result of grad_fn", grads, axis_name)
         return optax.tree.cast_like(grads, updates)
 
@@ -132,12 +143,22 @@ def ascend(
         return step(at, grads, carry, i), None
 
     (_, grads, carry), _ = jax.lax.scan(body, first, inner_steps)
-    # The compiler drops this perturbation and keeps what it does to counters and keys.
-    _, next_state = perturbation.update(problem.grads, perturbation_state, problem.params)
-    return grads, carry, next_state
+    after = next_state(perturbation, perturbation_state, problem.grads, problem.params)
+    return grads, carry, after
 
 
-def _check_like(params: optax.Params, name: str, grads: optax.Updates) -> None:
+def next_state(
+    perturbation: optax.GradientTransformation,
+    state: optax.OptState,
+    grads: optax.Updates,
+    params: optax.Params,
+) -> optax.OptState:
+    """The perturbation's state, its counters and keys, one training step on."""
+    # Under jit the compiler drops the perturbation itself.
+    return perturbation.update(grads, state, params)[1]
+
+
+def check_like(params: optax.Params, name: str, grads: optax.Updates) -> None:
     """Raises ValueError unless ``grads`` has the leaves and shapes of ``params``."""
     expected, given = _shapes(params), _shapes(grads)
     for path in expected | given:
@@ -146,6 +167,12 @@ def _check_like(params: optax.Params, name: str, grads: optax.Updates) -> None:
                 f"{name} must have the structure and shapes of params; at {path or 'the root'} "
                 f"params have {_describe(expected, path)} and {name} has {_describe(given, path)}."
             )
+    of_params, of_grads = map(str, map(jax.tree.structure, (params, grads)))
+    if of_params != of_grads:
+        raise ValueError(
+            f"{name} must be built of the same containers as params, but params are {of_params} "
+            f"and {name} is {of_grads}."
+        )
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

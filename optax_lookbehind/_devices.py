@@ -50,6 +50,28 @@ def check_not_reduced(name: str, tree: Any, axis_name: AxisName) -> None:
         raise ValueError(_ALREADY_REDUCED.format(name=name, axis=axis_name))
 
 
+def check_same_axis(own: AxisName, of_policy: AxisName) -> None:
+    """Raises ValueError where a policy averages over other devices than what it wraps."""
+    if own != of_policy:
+        raise ValueError(
+            "a policy and the transformation it wraps must be given the same axis_name, or devices "
+            f"would decide or step differently; got {of_policy!r} for the policy and {own!r} for "
+            "the transformation."
+        )
+
+
+def check_shared(updates: Any, params: Any, axis_name: AxisName) -> None:
+    """Raises ValueError where gradients differ between devices and no axis_name says so."""
+    shared = frozenset().union(*map(_varying_axes, jax.tree.leaves(params)))
+    differing = frozenset().union(*map(_varying_axes, jax.tree.leaves(updates))) - shared
+    if axis_name is None and differing:
+        raise ValueError(
+            f"updates differ between the devices of the axes {sorted(differing)} and params do "
+            "not: pass axis_name to the transformation, or the mean over the devices as updates "
+            "and from grad_fn."
+        )
+
+
 def _tracked_axes(axis_name: AxisName) -> tuple[str, ...]:
     """The given axes that are axes of a surrounding ``shard_map`` (not of a ``vmap``)."""
     names = (axis_name,) if isinstance(axis_name, str) else axis_name or ()

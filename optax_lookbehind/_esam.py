@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import as_key, check_scalar
-from optax_lookbehind._ascent import GradFn
+from optax_lookbehind._arguments import as_key, check_key, check_scalar, check_transformation
+from optax_lookbehind._ascent import GradFn, fast_params
 from optax_lookbehind._devices import AxisName
 from optax_lookbehind._multistep import multistep
 from optax_lookbehind._perturbation import sam_perturbation
@@ -55,7 +55,9 @@ def stochastic_perturbation(
       Du et al., `Efficient Sharpness-aware Minimization for Improved Training of Neural Networks
       <https://arxiv.org/abs/2110.03141>`_, ICLR 2022, section 3.1.
     """
+    check_transformation("perturbation", perturbation)
     check_scalar("beta", beta, 0, 1, "(]")
+    check_key(key)
 
     def init_fn(params: optax.Params) -> StochasticPerturbationState:
         return StochasticPerturbationState(as_key(key), perturbation.init(params))
@@ -115,11 +117,11 @@ def sharpest_examples_grad_fn(
       Du et al., `ESAM <https://arxiv.org/abs/2110.03141>`_, ICLR 2022, section 3.2.
     """
     check_scalar("gamma", gamma, 0, 1, "(]")
-    clean = per_example_loss_fn(params)
-    if clean.ndim != 1:
+    clean = per_example_loss_fn(fast_params(params))
+    if jnp.ndim(clean) != 1:
         raise ValueError(
             "per_example_loss_fn must return one loss per example, shape (examples,), got shape "
-            f"{clean.shape}."
+            f"{jnp.shape(clean)}."
         )
     selected = max(1, round(gamma * clean.size))
 

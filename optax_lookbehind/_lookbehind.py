@@ -8,13 +8,19 @@ import optax
 
 from optax_lookbehind._alpha import (
     Alpha,
+    adaptive_alpha,
     check_alpha,
-    compute_alpha,
+    given_alpha,
     initial_alpha,
     is_adaptive,
 )
-from optax_lookbehind._arguments import check_count, check_flag
-from optax_lookbehind._ascent import GradFn, ascend, fast_params, pose
+from optax_lookbehind._arguments import (
+    check_count,
+    check_devices,
+    check_flag,
+    check_transformation,
+)
+from optax_lookbehind._ascent import GradFn, ascend, fast_params, next_state, pose
 from optax_lookbehind._devices import AxisName
 from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
 from optax_lookbehind._tree import accumulable, scale_by
@@ -25,8 +31,9 @@ class LookbehindState(NamedTuple):
 
     Attributes:
       count: number of training steps taken, int32, for a scheduled alpha.
-      alpha: the alpha last used, 0 before the first step: a scalar, or for
-        ``"adaptive_per_tensor"`` one per leaf. Read it with ``optax.tree.get(state, "alpha")``.
+      alpha: the alpha last used (before the first step: the first one, or 1 if adaptive): a
+        scalar, or for ``"adaptive_per_tensor"`` one per leaf. Read it with
+        ``optax.tree.get(state, "alpha")``.
       perturbation_state: state of the perturbation rule.
       fast_state: state of ``fast_optimizer``, None without one.
     """
@@ -124,13 +131,18 @@ def lookbehind(
       Mordido et al., `Lookbehind-SAM: k steps back, 1 step forward
       <https://arxiv.org/abs/2307.16704>`_, ICML 2024, Algorithm 1 and section 3.
     """
+    check_transformation("perturbation", perturbation)
     k = check_count("k", k)
     check_alpha(alpha)
     check_flag("switch_minibatch", switch_minibatch)
-    check_flag("sync_perturbation", sync_perturbation)
+    check_devices(axis_name, sync_perturbation)
     # Without an optimizer of their own the fast weights move by the gradient itself, to be scaled
     # by whatever is chained behind.
-    fast = optax.identity() if fast_optimizer is None else fast_optimizer
+    fast = optax.identity()
+    if fast_optimizer is not None:
+        check_transformation("fast_optimizer", fast_optimizer)
+        fast = fast_optimizer
+    fast = optax.with_extra_args_support(fast)
 
     def init_fn(params: optax.Params) -> LookbehindState:
         params = fast_params(params)
@@ -147,17 +159,20 @@ def lookbehind(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
+        sharpness_aware: bool = True,
         **extra_args: Any,
     ) -> tuple[optax.Updates, LookbehindState]:
-        del extra_args
-        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation)
+        if not sharpness_aware:
+            return without_ascent(updates, state, params)
+        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation, extra_args)
         slow = fast_params(params)
 
         def descend(carry: Any, grads: optax.Updates, i: jax.Array) -> Any:
             total, first, fast_state = carry  # total = f_i - w, so that f_0 = w
             at = optax.apply_updates(slow, total)
-            move, fast_state = fast.update(problem.descent(grads), fast_state, at)
-            total = optax.tree.add(total, move)
+            move, new_state = fast.update(problem.descent(grads), fast_state, at, **extra_args)
+            fast_state = optax.tree.cast_like(new_state, fast_state)
+            total = optax.tree.cast_like(optax.tree.add(total, move), total)
             if first is not None:
                 first = optax.tree.where(i == 0, total, first)
             return total, first, fast_state
@@ -174,13 +189,32 @@ def lookbehind(
             (nowhere, first, fast_state),
             switch_minibatch,
         )
-        used = compute_alpha(alpha, state.count, first, total)
+        if is_adaptive(alpha):
+            used = adaptive_alpha(alpha, first, total)
+        else:
+            used = given_alpha(alpha, state.count, slow)
         updates = optax.tree.cast_like(scale_by(used, total), updates)
         return updates, LookbehindState(
             count=optax.safe_increment(state.count),
             alpha=optax.tree.cast_like(used, state.alpha),
             perturbation_state=perturbation_state,
             fast_state=None if fast_optimizer is None else fast_state,
+        )
+
+    def without_ascent(
+        updates: optax.Updates, state: LookbehindState, params: optax.Params | None
+    ) -> tuple[optax.Updates, LookbehindState]:
+        # On a policy's plain steps: as long as the k fast steps of gradients like this one.
+        used = state.alpha
+        if not is_adaptive(alpha):
+            used = given_alpha(alpha, state.count, updates)
+        plain = optax.tree.scale(k, scale_by(used, accumulable(updates)))
+        return optax.tree.cast_like(plain, updates), state._replace(
+            count=optax.safe_increment(state.count),
+            alpha=optax.tree.cast_like(used, state.alpha),
+            perturbation_state=next_state(
+                perturbation, state.perturbation_state, updates, fast_params(params)
+            ),
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

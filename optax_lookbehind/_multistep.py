@@ -5,8 +5,13 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from optax_lookbehind._arguments import check_count, check_flag
-from optax_lookbehind._ascent import GradFn, ascend, fast_params, pose
+from optax_lookbehind._arguments import (
+    check_count,
+    check_devices,
+    check_flag,
+    check_transformation,
+)
+from optax_lookbehind._ascent import GradFn, ascend, fast_params, next_state, pose
 from optax_lookbehind._devices import AxisName
 from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
 from optax_lookbehind._tree import accumulable
@@ -77,9 +82,10 @@ def multistep(
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, 2024, section 2
       (Multistep-SAM).
     """
+    check_transformation("perturbation", perturbation)
     k = check_count("k", k)
     check_flag("average", average)
-    check_flag("sync_perturbation", sync_perturbation)
+    check_devices(axis_name, sync_perturbation)
 
     def init_fn(params: optax.Params) -> MultistepState:
         return MultistepState(perturbation.init(fast_params(params)))
@@ -90,14 +96,21 @@ def multistep(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
+        sharpness_aware: bool = True,
         **extra_args: Any,
     ) -> tuple[optax.Updates, MultistepState]:
-        del extra_args
-        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation)
+        if not sharpness_aware:  # a policy's plain step
+            at = fast_params(params)
+            return updates, MultistepState(
+                next_state(perturbation, state.perturbation_state, updates, at)
+            )
+        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation, extra_args)
 
         def add(total: Any, grads: optax.Updates, i: jax.Array) -> Any:
             del i
-            return optax.tree.add(total, problem.descent(grads)) if average else total
+            if not average:
+                return total
+            return optax.tree.cast_like(optax.tree.add(total, problem.descent(grads)), total)
 
         total = optax.tree.zeros_like(accumulable(fast_params(params))) if average else None
         last, total, perturbation_state = ascend(

@@ -1,9 +1,10 @@
 """SAM at fixed intervals or at random: the baselines of the adaptive policy."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import as_key, check_number_of_steps, check_scalar
+from optax_lookbehind._arguments import as_key, check_key, check_positive_integer, check_scalar
 from optax_lookbehind._devices import AxisName
 from optax_lookbehind._multistep import sam
 from optax_lookbehind._policy import policy
@@ -39,7 +40,7 @@ def periodic_policy(
       Liu et al., `Towards Efficient and Scalable Sharpness-Aware Minimization
       <https://arxiv.org/abs/2203.02714>`_, CVPR 2022 (LookSAM).
     """
-    check_number_of_steps("period", period)
+    check_positive_integer("period", period)
 
     def decide(
         state: optax.EmptyState, count: jax.Array, grads: optax.Updates
@@ -80,6 +81,7 @@ def random_policy(
       Efficiency in Deep Learning <https://arxiv.org/abs/2203.09962>`_, 2022 (SS-SAM).
     """
     check_scalar("probability", probability, 0, 1, "[]")
+    check_key(key)
 
     def decide(
         key: jax.Array, count: jax.Array, grads: optax.Updates
@@ -106,6 +108,7 @@ def looksam(
     References:
       Liu et al., `LookSAM <https://arxiv.org/abs/2203.02714>`_, CVPR 2022.
     """
+    check_scalar("alpha", alpha, 0, jnp.inf, "[)", schedule=True)
     inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
     return periodic_policy(inner, period, reuse=alpha, axis_name=axis_name)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from optax_lookbehind._arguments import check_scalar
@@ -37,7 +38,7 @@ def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformatio
       Foret et al., `Sharpness-Aware Minimization for Efficiently Improving Generalization
       <https://arxiv.org/abs/2010.01412>`_, 2021, equation 2.
     """
-    check_scalar("rho", rho, 0, jnp.inf, "()")
+    check_scalar("rho", rho, 0, jnp.inf, "()", schedule=True)
 
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
@@ -78,7 +79,7 @@ def asam_perturbation(
       Kwon et al., `ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of
       Deep Neural Networks <https://arxiv.org/abs/2102.11600>`_, 2021, section 4.
     """
-    check_scalar("rho", rho, 0, jnp.inf, "()")
+    check_scalar("rho", rho, 0, jnp.inf, "()", schedule=True)
     check_scalar("eta", eta, 0, jnp.inf, "[)")
 
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
@@ -98,6 +99,7 @@ def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
         mask = mask(params)
     if mask is None:
         mask = True
+    _check_mask(mask, params)
     return jax.tree.map(
         lambda scaled, subtree: jax.tree.map(
             lambda w: jnp.abs(w) + eta if scaled else jnp.ones_like(w), subtree
@@ -105,6 +107,20 @@ def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
         mask,
         params,
     )
+
+
+def _check_mask(mask: Any, params: optax.Params) -> None:
+    wrong = [leaf for leaf in jax.tree.leaves(mask) if not isinstance(leaf, (bool, np.bool_))]
+    try:
+        jax.tree.map(lambda scaled, subtree: None, mask, params)
+    except ValueError:
+        wrong = [mask]
+    if wrong:
+        raise ValueError(
+            "mask must be a pytree of bools with the structure of params or a prefix of it, or a "
+            f"callable from params to one; got {wrong[0]!r}. (Under optax.inject_hyperparams a "
+            'callable mask needs static_args=("mask",).)'
+        )
 
 
 def _over(length: jax.Array, grads: optax.Updates) -> optax.Updates:

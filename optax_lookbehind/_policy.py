@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import check_scalar
+from optax_lookbehind._arguments import check_scalar, check_transformation
 from optax_lookbehind._ascent import fast_params
 from optax_lookbehind._devices import AxisName, check_not_reduced, mean_over
 from optax_lookbehind._lookbehind import LookbehindState
-from optax_lookbehind._tree import accumulable, divide, dot, norm, scale_by, squared_norm
+from optax_lookbehind._tree import accumulable, divide, dot, norm, squared_norm
 
 # (its own state, training step, averaged gradient) -> (whether to use SAM, its next state)
 Decide = Callable[[Any, jax.Array, optax.Updates], tuple[jax.Array, Any]]
@@ -43,12 +43,13 @@ def policy(
     decide: Decide,
     reuse: optax.ScalarOrSchedule | None,
     axis_name: AxisName,
-    plain_scale: Callable[[optax.OptState], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Runs ``inner`` where ``decide`` says so; elsewhere its loop does not run at all.
 
     The decision is taken on the gradient averaged over the devices, so that all of them take the
-    same branch; ``inner`` still gets each device's own gradient.
+    same branch; ``inner`` still gets each device's own gradient. On the other steps ``inner`` is
+    called with ``sharpness_aware=False``: it emits what stands for a step without ascent, and its
+    counters and keys advance as on every training step.
 
     Args:
       inner: any sharpness-aware transformation that emits a gradient.
@@ -56,12 +57,11 @@ def policy(
       decide: see ``Decide``.
       reuse: LookSAM's alpha, or None to emit the plain gradient where SAM is not used.
       axis_name: the mapped axis over which gradients are averaged.
-      plain_scale: state of ``inner`` -> what the plain gradient is multiplied by: a scalar, or a
-        pytree of scalars; None for 1.
     """
+    check_transformation("inner", inner)
     inner = optax.with_extra_args_support(inner)
     if reuse is not None:
-        check_scalar("reuse", reuse, 0, jnp.inf, "[)")
+        check_scalar("reuse", reuse, 0, jnp.inf, "[)", schedule=True)
 
     def init_fn(params: optax.Params) -> PolicyState:
         params = fast_params(params)
@@ -85,6 +85,8 @@ def policy(
         grads = mean_over(updates, axis_name)
         use, decision_state = decide(state.decision_state, state.count, grads)
 
+        extra_args["policy_axis_name"] = axis_name
+
         def sharp() -> tuple[optax.Updates, Any, optax.OptState]:
             sharp_grads, inner_state = inner.update(
                 updates, state.inner_state, params, **extra_args
@@ -92,16 +94,17 @@ def policy(
             direction = state.sharp_direction
             if direction is not None:
                 direction = optax.tree.cast_like(_across(sharp_grads, grads), direction)
-            return sharp_grads, direction, inner_state
+            return optax.tree.cast_like(sharp_grads, updates), direction, inner_state
 
         def plain() -> tuple[optax.Updates, Any, optax.OptState]:
             emitted, direction = grads, state.sharp_direction
             if reuse is not None:
                 alpha = reuse(state.count) if callable(reuse) else reuse
                 emitted = _lean_towards(direction, grads, alpha)
-            if plain_scale is not None:
-                emitted = scale_by(plain_scale(state.inner_state), emitted)
-            return optax.tree.cast_like(emitted, updates), direction, state.inner_state
+            emitted, inner_state = inner.update(
+                emitted, state.inner_state, params, sharpness_aware=False, **extra_args
+            )
+            return optax.tree.cast_like(emitted, updates), direction, inner_state
 
         emitted, direction, inner_state = jax.lax.cond(use, sharp, plain)
         return emitted, PolicyState(

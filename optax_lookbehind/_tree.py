@@ -32,7 +32,11 @@ def squared_norm(tree: Any) -> jax.Array:
 
 def dot(first: Any, second: Any) -> jax.Array:
     """The real inner product over all leaves."""
-    return optax.tree.real(optax.tree.vdot(accumulable(first), accumulable(second)))
+    # Not optax.tree.vdot: raveling a sharded array gathers it on every device.
+    products = jax.tree.map(
+        lambda a, b: jnp.sum(jnp.real(jnp.conj(a) * b)), accumulable(first), accumulable(second)
+    )
+    return optax.tree.sum(products)
 
 
 def divide(numerator: Any, denominator: jax.Array) -> jax.Array:

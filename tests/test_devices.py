@@ -241,6 +241,38 @@ def test_a_grad_fn_that_averages_itself_is_refused(problem):
         on_mesh(step)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
 
 
+@pytest.mark.parametrize(("of_policy", "of_inner"), [("data", None), (None, "data")])
+def test_a_policy_over_other_devices_than_its_method_is_refused(of_policy, of_inner, problem):
+    params, data = problem
+    tx = ol.adaptive_policy(ol.sam(0.1, axis_name=of_inner), STEPS, axis_name=of_policy)
+    for way in (lambda: by_shard_map(tx, False), lambda: by_pmap(tx)):
+        with pytest.raises(ValueError, match="must be given the same axis_name"):
+            way()(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
+
+
+def test_local_gradients_without_an_axis_name_are_refused(problem):
+    params, data = problem
+    tx = METHODS["sam"]()
+    with pytest.raises(
+        ValueError, match=r"updates differ between the devices .*'data'.* axis_name"
+    ):
+        by_shard_map(tx, True)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
+
+
+@pytest.mark.parametrize("name", ["lookbehind_adaptive", "ae_looksam"])
+def test_products_of_sharded_weights_are_not_gathered(name):
+    devices = mesh()
+    spec = NamedSharding(devices, PartitionSpec(None, "data"))
+    tx = METHODS[name]()
+    w = jax.ShapeDtypeStruct((64, 64), jnp.float32, sharding=spec)
+    state = jax.eval_shape(tx.init, w)
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spec) if x.shape else x, state
+    )
+    step = jax.jit(lambda w, state: tx.update(w, state, w, grad_fn=lambda p, i: jnp.sin(p)))
+    assert "all-gather" not in step.lower(w, state).compile().as_text()
+
+
 def test_the_mean_inside_the_loss_and_no_axis_name_is_the_alternative(problem):
     params, data = problem
     tx = METHODS["lookbehind_adaptive"]()

@@ -124,7 +124,10 @@ def test_decay_must_be_below_one(decay):
 
 @pytest.mark.parametrize(("lambda_1", "lambda_2"), [(np.nan, 1.0), (1.0, "x"), (-np.inf, 1.0)])
 def test_lambdas_must_be_numbers(lambda_1, lambda_2):
-    with pytest.raises(ValueError, match=r"lambda_[12] must be a finite number, got "):
+    with pytest.raises(
+        ValueError,
+        match=r"lambda_[12] must be a finite number, or both lambdas the same infinity, got ",
+    ):
         ol.ae_sam(0.1, 10, lambda_1, lambda_2)
 
 
@@ -174,3 +177,76 @@ def test_a_policy_refuses_a_lookbehind_that_emits_updates(policy):
     for wrapped in (inner, optax.chain(inner, optax.clip(1.0))):
         with pytest.raises(ValueError, match="Put the optimizer behind the policy"):
             policy(wrapped).init(jnp.ones(2))
+
+
+def test_the_argument_is_named_as_the_user_wrote_it():
+    with pytest.raises(ValueError, match="alpha must be a finite number >= 0, got -1"):
+        ol.looksam(0.1, alpha=-1.0)
+    with pytest.raises(ValueError, match="alpha must be a finite number >= 0, got 'adaptive'"):
+        ol.ae_looksam(0.1, "adaptive", 10)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda schedule: ol.asam(0.1, eta=schedule),
+        lambda schedule: ol.esam(0.1, beta=schedule),
+        lambda schedule: ol.ss_sam(0.1, probability=schedule),
+        lambda schedule: ol.ae_sam(0.1, 10, decay=schedule),
+    ],
+)
+def test_a_schedule_where_none_is_supported_points_to_inject_hyperparams(make):
+    with pytest.raises(
+        ValueError, match=r"cannot be a schedule itself; .*\binject_hyperparams"
+    ):
+        make(optax.constant_schedule(0.5))
+
+
+def test_an_unsynced_perturbation_needs_an_axis():
+    for make in (lambda **o: ol.sam(0.1, **o), lambda **o: ol.lookbehind_sam(2, 0.1, 0.5, **o)):
+        with pytest.raises(ValueError, match=r"needs axis_name.* got axis_name=None"):
+            make(sync_perturbation=False)
+
+
+@pytest.mark.parametrize("mask", [{"w": True}, {"a": "no"}, lambda params: 1.0])
+def test_a_wrong_mask_is_named(mask):
+    tx = ol.asam(0.1, mask=mask)
+    params = {"a": jnp.ones(2)}
+    with pytest.raises(ValueError, match="mask must be a pytree of bools"):
+        tx.update(params, tx.init(params), params, grad_fn=lambda p, i: p)
+
+
+def test_alpha_must_be_a_scalar():
+    with pytest.raises(ValueError, match=r"alpha must be a scalar, got shape \(3,\)"):
+        ol.lookbehind_sam(2, 0.1, lambda t: jnp.ones(3)).init(jnp.ones(3))
+
+
+def test_other_containers_are_refused():
+    tx = ol.sam(0.1)
+    params = (jnp.ones(2), jnp.ones(2))
+    with pytest.raises(ValueError, match="updates must be built of the same containers"):
+        tx.update(list(params), tx.init(params), params, grad_fn=lambda p, i: p)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("perturbation", lambda: ol.multistep(0.05)),
+        ("perturbation", lambda: ol.lookbehind(0.05, 2, 0.5)),
+        ("perturbation", lambda: ol.stochastic_perturbation(0.05)),
+        ("fast_optimizer", lambda: ol.lookbehind_sam(2, 0.1, 0.5, fast_optimizer=0.05)),
+        ("inner", lambda: ol.adaptive_policy(0.05, 10)),
+    ],
+)
+def test_a_number_where_a_transformation_belongs_is_named(name, make):
+    with pytest.raises(
+        ValueError, match=rf"{name} must be an optax.GradientTransformation, got 0.05"
+    ):
+        make()
+
+
+@pytest.mark.parametrize("key", ["a", 1.5, None, np.zeros(2, np.uint32)])
+def test_key_must_be_a_seed_or_a_key(key):
+    for make in (ol.ss_sam, ol.esam):
+        with pytest.raises(ValueError, match=r"key must be an integer seed or a jax\.random\.key"):
+            make(0.1, key=key)

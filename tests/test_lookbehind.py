@@ -148,12 +148,33 @@ def test_switch_minibatch_ascends_and_descends_on_the_inner_steps_own_minibatch(
     np.testing.assert_allclose(total, expected, rtol=1e-12)
 
 
-def test_alpha_is_zero_before_the_first_step():
-    assert optax.tree.get(ol.lookbehind_sam(2, 0.1, 0.5).init(jnp.ones(2)), "alpha") == 0
+@pytest.mark.parametrize(("alpha", "first"), [(0.5, 0.5), (lambda t: 0.2, 0.2), ("adaptive", 1)])
+def test_before_the_first_step_the_state_holds_the_alpha_to_start_from(alpha, first):
+    state = ol.lookbehind_sam(2, 0.1, alpha).init(jnp.ones(2))
+    np.testing.assert_allclose(optax.tree.get(state, "alpha"), first, rtol=1e-6)
+
+
+def test_the_fast_optimizer_gets_extra_arguments():
+    matrix, w = quadratic()
+    matrix, w = jnp.asarray(matrix, jnp.float32), jnp.asarray(w, jnp.float32)
+    tx = ol.lookbehind_sam(2, 0.1, 0.5, fast_optimizer=optax.polyak_sgd())
+    updates, _ = tx.update(
+        matrix @ w, tx.init(w), w, grad_fn=lambda p, i: matrix @ p, value=w @ matrix @ w / 2
+    )
+    assert jnp.linalg.norm(w + updates) < jnp.linalg.norm(w)
+
+
+def test_low_precision_weights_take_gradients_of_higher_precision():
+    w = jnp.ones(3, jnp.bfloat16)
+    grad_fn = lambda p, i: p.astype(jnp.float32)
+    tx = ol.lookbehind_sam(3, 0.1, "adaptive", fast_optimizer=optax.adam(0.1))
+    updates, state = tx.update(grad_fn(w, 0), tx.init(w), w, grad_fn=grad_fn)
+    assert jax.tree.map(lambda x: x.dtype, state) == jax.tree.map(lambda x: x.dtype, tx.init(w))
+    assert np.isfinite(updates).all()
 
 
 def test_sums_of_bfloat16_gradients_accumulate_in_float32():
-    # 1 + 300 * 2**-8 in bfloat16 additions would stay at 1.
+    # 1 + 300 * 2**-9 in bfloat16 additions would stay at 1.
     gradients = jnp.array([[1.0], *[[2.0**-9]] * 300], jnp.bfloat16)
     tx = ol.lookbehind_sam(301, 1e-3, 1.0)
     w = jnp.ones(1, jnp.bfloat16)

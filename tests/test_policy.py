@@ -1,5 +1,7 @@
 """Decisions and weights of every policy against NumPy, step by step in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -217,6 +219,61 @@ def test_ae_lookbehind_takes_plain_steps_as_long_as_lookbehinds(alpha, float64):
         np.testing.assert_allclose(result[0][t], w, rtol=0, atol=1e-9)
     np.testing.assert_array_equal(result[1], uses)
     assert 0 < sum(uses) < STEPS
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        # On w = 1 with gradient w the emitted gradient is 1 + rho; rho grows by 1 a step.
+        (lambda: ol.periodic_policy(ol.sam(lambda t: 1.0 + t), 3), [2, 1, 1, 5, 1, 1, 8]),
+        # rho negligible: the emitted gradient is alpha, also on plain steps.
+        (
+            lambda: ol.periodic_policy(ol.lookbehind_sam(1, 1e-9, lambda t: 0.1 * (1 + t)), 3),
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+        ),
+    ],
+)
+def test_schedules_inside_a_policy_count_training_steps(make, expected, float64):
+    tx, w, emitted = make(), jnp.ones(1), []
+    state = tx.init(w)
+    for _ in expected:
+        updates, state = tx.update(w, state, w, grad_fn=lambda p, i: p)
+        emitted.append(updates[0])
+    np.testing.assert_allclose(emitted, expected, rtol=1e-6)
+
+
+def test_a_policy_may_wrap_a_whole_optimizer(float64):
+    _, problem, w = noisy_gradients()
+    inside = optax.chain(ol.sam(RHO), optax.sgd(LR, momentum=0.9))
+    outside = optax.chain(ol.ae_sam(RHO, STEPS), optax.sgd(LR, momentum=0.9))
+    run = lambda tx: train(optax.chain(tx, optax.scale(-1 / LR)), problem, w)
+    np.testing.assert_allclose(
+        run(ol.adaptive_policy(inside, STEPS))[0], run(outside)[0], rtol=1e-9
+    )
+
+
+def test_one_gradient_that_is_not_finite_does_not_end_the_adaptive_policy():
+    tx, w = ol.ae_sam(0.1, 1000, -0.5, -0.5), jnp.ones(2)
+    state = tx.init(w)
+    for t in range(20):
+        g = w * (jnp.nan if t == 3 else 1.0 + t % 2)
+        updates, state = tx.update(g, state, w, grad_fn=lambda p, i: g)
+        assert np.isnan(updates).any() == (t == 3)
+    assert np.isfinite(state.decision_state.mu)
+    assert state.applied > 5
+
+
+@pytest.mark.parametrize("make", [partial(ol.ss_sam, 0.1), partial(ol.esam, 0.1)])
+def test_a_given_key_survives_the_donation_of_the_state(make):
+    key = jax.random.key(0)
+    tx, w = make(key=key), jnp.ones(3)
+    step = jax.jit(
+        lambda state: tx.update(w, state, w, grad_fn=lambda p, i: p)[1], donate_argnums=0
+    )
+    first = step(tx.init(w))
+    again = step(tx.init(w))
+    keys = [jax.random.key_data(k) for k in jax.tree.leaves((first, again)) if k.dtype == key.dtype]
+    np.testing.assert_array_equal(*keys)
 
 
 def test_lookahead_params_pass_through_a_policy(float64):

@@ -144,6 +144,34 @@ def test_multi_steps_over_equal_minibatches_equals_one_step(tx):
     assert state.gradient_step == 1
 
 
+def test_multi_steps_behind_a_method_average_the_sharpness_aware_gradients():
+    # As the guide says: around the method, MultiSteps would see the last minibatch's grad_fn only.
+    params, loss_fn = network()
+    data = batches(number=3)
+    sgd = optax.MultiSteps(optax.sgd(0.1), every_k_schedule=3).gradient_transformation()
+    result, _, _ = run(optax.chain(ol.sam(0.05), sgd), params, data, steps=3)
+    sam, grads = ol.sam(0.05), []
+    for t in range(3):
+        batch = jax.tree.map(lambda x: x[t], data)
+        grad_fn = lambda p, i: jax.grad(loss_fn)(p, batch)
+        g, _ = sam.update(grad_fn(params, 0), sam.init(params), params, grad_fn=grad_fn)
+        grads.append(g)
+    expected = jax.tree.map(lambda p, *g: p - 0.1 * sum(g) / 3, params, *grads)
+    assert_close(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [*CHAINED.values(), *COMPLETE.values()])
+def test_it_may_be_built_inside_jit(make):
+    w = jnp.ones(3)
+
+    @jax.jit
+    def step(w):
+        tx = make()
+        return tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)[0]
+
+    assert np.isfinite(step(w)).all()
+
+
 @pytest.mark.parametrize(
     ("factory", "static", "arguments"),
     [

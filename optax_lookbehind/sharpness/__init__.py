@@ -1,0 +1,47 @@
+"""Measuring how flat a minimum is, for any loss function and any pytree of trained weights.
+
+Every measure takes ``loss_fn(params, batch) -> scalar``, the weights, and ``batches``: a pytree of
+arrays whose leading axis counts the minibatches, ``(number, m, ...)``. The loss function decides
+everything else, the mode of BatchNorm and dropout included: close over the running statistics for
+the evaluation mode, use the batch's own for the training mode.
+
+A measure is one compiled program, whose memory does not grow with the number of minibatches, radii
+or grid points. It is compiled once for each ``loss_fn``, shapes and static choices: pass the same
+function object again, not a new lambda, and keep data in ``batches``, not in its closure. All
+measures also work inside ``jax.jit``.
+"""
+
+from optax_lookbehind.sharpness._alignment import Alignment, alignment
+from optax_lookbehind.sharpness._curvature import TraceEstimate, hessian_eigenvalues, hessian_trace
+from optax_lookbehind.sharpness._gradients import GradientStatistics, gradient_statistics
+from optax_lookbehind.sharpness._hessian import hessian_vector_product
+from optax_lookbehind.sharpness._landscape import (
+    filter_normalized_direction,
+    loss_between,
+    loss_line,
+    loss_plane,
+)
+from optax_lookbehind.sharpness._m_sharpness import m_sharpness
+from optax_lookbehind.sharpness._noise import NoiseRobustness, noise_robustness, noisy_weights
+from optax_lookbehind.sharpness._normality import NormalQQ, normal_qq
+
+__all__ = [
+    "Alignment",
+    "GradientStatistics",
+    "NoiseRobustness",
+    "NormalQQ",
+    "TraceEstimate",
+    "alignment",
+    "filter_normalized_direction",
+    "gradient_statistics",
+    "hessian_eigenvalues",
+    "hessian_trace",
+    "hessian_vector_product",
+    "loss_between",
+    "loss_line",
+    "loss_plane",
+    "m_sharpness",
+    "noise_robustness",
+    "noisy_weights",
+    "normal_qq",
+]
