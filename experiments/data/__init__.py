@@ -1,17 +1,33 @@
-"""Data sets by name. A new one is a file with a ``load`` function and a row here."""
+"""Data sets by name. A new one is a file with a ``load`` function and a row here.
+
+ImageNet is none of them: ``imagenet.py`` streams it, for it does not fit in memory.
+"""
 
 from collections.abc import Callable, Mapping
 
-from experiments.data import digits
+from experiments.data import cifar, digits
 from experiments.data.dataset import Dataset, Examples
-from experiments.data.edits import flip_labels, hold_out
+from experiments.data.edits import flip_labels, hold_out, take
 from experiments.registry import look_up
 
-DATASETS: Mapping[str, Callable[[], Dataset]] = {"digits": digits.load}
+DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
+    "cifar10": cifar.load_cifar10,
+    "cifar100": cifar.load_cifar100,
+    "digits": digits.load,
+}
 
-__all__ = ["DATASETS", "Dataset", "Examples", "flip_labels", "hold_out", "load"]
+__all__ = ["DATASETS", "Dataset", "Examples", "flip_labels", "hold_out", "load", "take"]
 
 
-def load(name: str) -> Dataset:
-    """Returns the data set of that name."""
-    return look_up("dataset", name, DATASETS)()
+def load(name: str, data_dir: str | None = None) -> Dataset:
+    """Returns the data set of that name, all of it in memory.
+
+    Args:
+      name: a key of ``DATASETS``.
+      data_dir: where TFDS keeps its data, for the data sets that it prepares; unset, its default.
+
+    Raises:
+      ValueError: if there is no such data set.
+      FileNotFoundError: if it has not been prepared; the message says how.
+    """
+    return look_up("dataset", name, DATASETS)(data_dir)

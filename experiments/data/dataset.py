@@ -26,6 +26,7 @@ class Dataset(NamedTuple):
       num_classes: number of classes.
       mean: mean of the training images per channel, in their units.
       std: standard deviation likewise. Models see ``(images - mean) / std``.
+      augment: whether it is usual to train on random crops and flips of the images.
     """
 
     train: Examples
@@ -33,3 +34,4 @@ class Dataset(NamedTuple):
     num_classes: int
     mean: np.ndarray
     std: np.ndarray
+    augment: bool = False

@@ -30,6 +30,30 @@ def hold_out(dataset: Dataset, share: float, seed: int = 0) -> Dataset:
     return dataset._replace(train=train, test=test)
 
 
+def take(dataset: Dataset, train_examples: int | None, seed: int = 0) -> Dataset:
+    """Trains on some of the training examples, equally many of each class as far as there are.
+
+    They come in the order of a fixed shuffle: 2,000 examples contain the 1,000 of the same seed.
+
+    Args:
+      dataset: the data set.
+      train_examples: how many; None changes nothing.
+      seed: decides which ones.
+    """
+    if train_examples is None:
+        return dataset
+    available = len(dataset.train.labels)
+    if not 1 <= train_examples <= available:
+        raise ValueError(f"train_examples must be in [1, {available}], got {train_examples}.")
+    order = np.random.default_rng(seed).permutation(available)
+    labels = dataset.train.labels[order]
+    turn = np.empty(available, int)  # first each class's first example, then its second ...
+    for label in range(dataset.num_classes):
+        turn[labels == label] = np.arange(np.sum(labels == label))
+    rows = order[np.argsort(turn, kind="stable")[:train_examples]]
+    return dataset._replace(train=Examples(*(x[rows] for x in dataset.train)))
+
+
 def flip_labels(dataset: Dataset, share: float, seed: int = 0) -> Dataset:
     """Gives a share of the training examples a wrong label: symmetric label noise.
 

@@ -1,20 +1,89 @@
 """Models by name. A new one is a row here, a new family a file."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
-from experiments.models.resnet import ResNet
-from experiments.registry import look_up
+from experiments.models import initializers
+from experiments.models.pyramidnet import PyramidNet
+from experiments.models.resnet import BasicBlock, Bottleneck, ResNet, ZeroPadding
+from experiments.models.vit import ViT
+from experiments.models.vit_checkpoint import load_vit_checkpoint
+from experiments.models.wide_resnet import WideResNet
 
-MODELS: Mapping[str, Callable[..., nnx.Module]] = {
-    "resnet_digits": partial(ResNet, widths=(16, 32), blocks=(1, 1)),
+_RESNETS = {
+    18: {"block": BasicBlock, "blocks": (2, 2, 2, 2)},
+    34: {"block": BasicBlock, "blocks": (3, 4, 6, 3)},
+    50: {"block": Bottleneck, "blocks": (3, 4, 6, 3)},
+}
+_resnet = partial(ResNet, widths=(64, 128, 256, 512))
+_VITS = {
+    "s": {"width": 384, "depth": 12, "heads": 6},
+    "b": {"width": 768, "depth": 12, "heads": 12},
 }
 
-__all__ = ["MODELS", "build"]
+# The models of any image size; those with numbers in their name, ``build`` makes itself.
+MODELS: Mapping[str, Callable[..., nnx.Module]] = {
+    "resnet_digits": partial(ResNet, widths=(16, 32), blocks=(1, 1)),
+    **{
+        f"resnet{depth}": partial(_resnet, **size, scheme=initializers.PYTORCH)
+        for depth, size in _RESNETS.items()
+    },
+    **{
+        f"resnet{depth}_imagenet": partial(
+            _resnet, **size, imagenet_stem=True, scheme=initializers.TORCHVISION
+        )
+        for depth, size in _RESNETS.items()
+    },
+    # The paper's family for CIFAR, 6n + 2 layers: identity shortcuts, as it has them.
+    **{
+        f"resnet{6 * n + 2}": partial(
+            ResNet, widths=(16, 32, 64), blocks=(n, n, n), shortcut=ZeroPadding
+        )
+        for n in (3, 5, 7, 9, 18)
+    },
+    "pyramidnet110": partial(PyramidNet, depth=110, alpha=270),
+}
+_NUMBERED = ("vit_b<patch>", "vit_s<patch>", "wrn<depth>_<width>")
+
+__all__ = ["MODELS", "build", "load_vit_checkpoint"]
 
 
-def build(name: str, num_classes: int, channels: int, *, rngs: nnx.Rngs) -> nnx.Module:
-    """Returns a freshly initialized model: images normalized, ``[N, H, W, C]``, to logits."""
-    return look_up("model", name, MODELS)(num_classes, channels, rngs=rngs)
+def build(
+    name: str,
+    num_classes: int,
+    channels: int,
+    *,
+    image_size: int = 32,
+    dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
+    """Returns a freshly initialized model: images normalized, ``[N, H, W, C]``, to logits.
+
+    Args:
+      name: a row of ``MODELS``, or ``wrn28_10`` and the like for a Wide ResNet of that depth and
+        width, ``vit_s16`` or ``vit_b16`` for a ViT of that size and patch size.
+      num_classes: number of classes.
+      channels: channels of the images.
+      image_size: their height and width. Only a ViT depends on it.
+      dtype: type of the computation. Weights, batch statistics and logits are float32 in any case.
+      rngs: keys for the initial weights.
+
+    Raises:
+      ValueError: if there is no model of that name, or not for images of that size.
+    """
+    common = {"dtype": jnp.dtype(dtype), "rngs": rngs}
+    if wrn := re.fullmatch(r"wrn(\d+)_(\d+)", name):
+        depth, width = map(int, wrn.groups())
+        return WideResNet(num_classes, channels, depth=depth, width=width, **common)
+    if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
+        size, patch = _VITS[vit[1]], int(vit[2])
+        return ViT(num_classes, channels, image_size=image_size, patch_size=patch, **size, **common)
+    if name not in MODELS:
+        names = ", ".join([*sorted(MODELS), *_NUMBERED])
+        raise ValueError(f"unknown model {name!r}; valid ones: {names}.")
+    return MODELS[name](num_classes, channels, **common)

@@ -1,8 +1,54 @@
-"""How weights start, as in the papers' PyTorch code. Every model takes its initializers here."""
+"""How weights start, as in the papers' code. Every model takes its initializers here."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
+from jax.nn.initializers import Initializer
 
 # He et al., 2015, keeping the variance of the backward pass: kaiming_normal_(mode="fan_out").
-CONV = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# PyTorch's own for linear layers, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-DENSE = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# PyTorch's own for convolutions and linear layers, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+UNIFORM = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def uniform_bias(fan_in: int) -> Initializer:
+    """PyTorch's own for the bias of a linear layer: like its kernel."""
+    bound = fan_in**-0.5
+    return partial(jax.random.uniform, minval=-bound, maxval=bound)
+
+
+def zero_bias(fan_in: int) -> Initializer:
+    """Zeros, whatever the size of the input."""
+    del fan_in
+    return jax.nn.initializers.zeros
+
+
+class Scheme(NamedTuple):
+    """How a convolutional network starts; linear kernels are ``UNIFORM`` in all of them.
+
+    Attributes:
+      conv: initializer of the convolutions.
+      bias: number of inputs of the classifier to the initializer of its bias.
+    """
+
+    conv: Initializer
+    bias: Callable[[int], Initializer]
+
+
+# facebookarchive/fb.resnet.torch, the reference code of ResNets on CIFAR.
+FB_RESNET_TORCH = Scheme(HE_FAN_OUT, zero_bias)
+# torchvision's ResNets; homura's Wide ResNets, which the ASAM paper's code trains and the
+# Lookbehind paper's extends; dyhan0920/PyramidNet-PyTorch.
+TORCHVISION = Scheme(HE_FAN_OUT, uniform_bias)
+# kuangliu/pytorch-cifar and with it the Lookbehind paper's ResNets: nothing but PyTorch's defaults.
+PYTORCH = Scheme(UNIFORM, uniform_bias)
+
+# google-research/vision_transformer.
+VIT_PATCHES = jax.nn.initializers.lecun_normal()  # a truncated normal
+VIT_POSITIONS = jax.nn.initializers.normal(0.02)
+VIT_DENSE = jax.nn.initializers.xavier_uniform()
+VIT_MLP_BIAS = jax.nn.initializers.normal(1e-6)
+# The class token, and the classifier: every class equally likely at the start.
+VIT_ZEROS = jax.nn.initializers.zeros

@@ -1,38 +1,90 @@
-"""ResNets for small images: a 3x3 stem without pooling, as in kuangliu/pytorch-cifar."""
+"""ResNets (He et al., 2016, arXiv 1512.03385), for small images and for ImageNet's."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from experiments.models import initializers
+from experiments.models.layers import Layers, image_mean, pad_channels
 
-_conv = partial(nnx.Conv, use_bias=False, kernel_init=initializers.CONV)
-# PyTorch's momentum of 0.1, which counts from the other side.
-_norm = partial(nnx.BatchNorm, momentum=0.9, epsilon=1e-5)
+Shortcut = Callable[[int, int, int, Layers], Callable[[jax.Array], jax.Array]]
+
+
+def projection(channels_in: int, channels: int, stride: int, layers: Layers) -> nnx.Module:
+    """A 1x1 convolution where a block changes the shape (option B)."""
+    return nnx.Sequential(layers.conv(channels_in, channels, 1, stride), layers.norm(channels))
+
+
+class ZeroPadding(nnx.Module):
+    """A subsampled image with channels of zeros where a block changes the shape (option A)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, layers: Layers):
+        del channels_in, layers  # nothing here has weights
+        self.channels = channels
+        self.stride = stride
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, channels_in]`` to the block's size and channels."""
+        return pad_channels(x[:, :: self.stride, :: self.stride], self.channels)
 
 
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions beside a shortcut, each normalized before its activation."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, *, rngs: nnx.Rngs):
-        self.conv1 = _conv(channels_in, channels, (3, 3), stride, padding=1, rngs=rngs)
-        self.norm1 = _norm(channels, rngs=rngs)
-        self.conv2 = _conv(channels, channels, (3, 3), padding=1, rngs=rngs)
-        self.norm2 = _norm(channels, rngs=rngs)
+    expansion: ClassVar[int] = 1
+
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, shortcut: Shortcut, layers: Layers
+    ):
+        self.conv1 = layers.conv(channels_in, channels, 3, stride)
+        self.norm1 = layers.norm(channels)
+        self.conv2 = layers.conv(channels, channels, 3)
+        self.norm2 = layers.norm(channels)
         if stride == 1 and channels_in == channels:
             self.shortcut = nnx.identity
         else:
-            self.shortcut = nnx.Sequential(
-                _conv(channels_in, channels, (1, 1), stride, rngs=rngs),
-                _norm(channels, rngs=rngs),
-            )
+            self.shortcut = shortcut(channels_in, channels, stride, layers)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, height, width, channels_in]`` to the block's size and channels."""
         y = nnx.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
+        return nnx.relu(y + self.shortcut(x))
+
+
+class Bottleneck(nnx.Module):
+    """A 3x3 convolution between two 1x1 ones, beside a shortcut.
+
+    The 3x3 convolution has the stride, as in torchvision and pytorch-cifar; in the paper the first
+    1x1 has it.
+    """
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, shortcut: Shortcut, layers: Layers
+    ):
+        channels_out = self.expansion * channels
+        self.conv1 = layers.conv(channels_in, channels, 1)
+        self.norm1 = layers.norm(channels)
+        self.conv2 = layers.conv(channels, channels, 3, stride)
+        self.norm2 = layers.norm(channels)
+        self.conv3 = layers.conv(channels, channels_out, 1)
+        self.norm3 = layers.norm(channels_out)
+        if stride == 1 and channels_in == channels_out:
+            self.shortcut = nnx.identity
+        else:
+            self.shortcut = shortcut(channels_in, channels_out, stride, layers)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, channels_in]`` to the block's size and 4x channels."""
+        y = nnx.relu(self.norm1(self.conv1(x)))
+        y = nnx.relu(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
         return nnx.relu(y + self.shortcut(x))
 
 
@@ -42,8 +94,15 @@ class ResNet(nnx.Module):
     Args:
       num_classes: number of classes.
       channels: channels of the images.
-      widths: channels of each stage; every stage but the first halves height and width.
+      widths: channels of each stage, before a bottleneck's expansion; every stage but the first
+        halves height and width.
       blocks: number of blocks of each stage.
+      block: ``BasicBlock`` or ``Bottleneck``.
+      shortcut: ``projection`` or ``ZeroPadding``, for the blocks that change the shape.
+      imagenet_stem: a 7x7 convolution and max pooling, which divide height and width by 4, in
+        place of a 3x3 convolution, as kuangliu/pytorch-cifar has it for small images.
+      scheme: how the weights start.
+      dtype: type of the computation.
       rngs: keys for the initial weights.
     """
 
@@ -54,25 +113,33 @@ class ResNet(nnx.Module):
         *,
         widths: Sequence[int],
         blocks: Sequence[int],
+        block: type[BasicBlock] | type[Bottleneck] = BasicBlock,
+        shortcut: Shortcut = projection,
+        imagenet_stem: bool = False,
+        scheme: initializers.Scheme = initializers.FB_RESNET_TORCH,
+        dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.stem = _conv(channels, widths[0], (3, 3), padding=1, rngs=rngs)
-        self.norm = _norm(widths[0], rngs=rngs)
+        layers = Layers(scheme, dtype, rngs)
+        self.imagenet_stem = imagenet_stem
+        kernel_size, stem_stride = (7, 2) if imagenet_stem else (3, 1)
+        self.stem = layers.conv(channels, widths[0], kernel_size, stem_stride)
+        self.norm = layers.norm(widths[0])
         stages = []
         channels_in = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            for block in range(count):
-                stride = 2 if stage > 0 and block == 0 else 1
-                stages.append(BasicBlock(channels_in, width, stride, rngs=rngs))
-                channels_in = width
+            for i in range(count):
+                stride = 2 if stage > 0 and i == 0 else 1
+                stages.append(block(channels_in, width, stride, shortcut, layers))
+                channels_in = block.expansion * width
         self.blocks = nnx.List(stages)
-        self.classifier = nnx.Linear(
-            channels_in, num_classes, kernel_init=initializers.DENSE, rngs=rngs
-        )
+        self.classifier = layers.classifier(channels_in, num_classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, height, width, channel]`` images to ``[batch, class]`` logits."""
         x = nnx.relu(self.norm(self.stem(x)))
+        if self.imagenet_stem:
+            x = nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         for block in self.blocks:
             x = block(x)
-        return self.classifier(x.mean(axis=(1, 2)))
+        return self.classifier(image_mean(x))

@@ -1,4 +1,4 @@
-"""Splits and label noise: fixed, stratified, and of the size that was asked for."""
+"""Splits, subsets and label noise: fixed, balanced, and of the size that was asked for."""
 
 import numpy as np
 import pytest
@@ -67,6 +67,31 @@ def test_hold_out_takes_validation_from_training_only(digits):
     )
 
 
+def test_a_subset_has_equally_many_of_each_class(digits):
+    few = data.take(digits, 200)
+    np.testing.assert_array_equal(np.bincount(few.train.labels), 20)
+    np.testing.assert_array_equal(few.test.images, digits.test.images)
+    assert len(np.unique(few.train.images.reshape(200, -1), axis=0)) == 200
+
+
+def test_a_smaller_subset_is_the_start_of_a_larger_one(digits):
+    few, many = data.take(digits, 55), data.take(digits, 300)
+    np.testing.assert_array_equal(few.train.images, many.train.images[:55])
+    np.testing.assert_array_equal(few.train.labels, many.train.labels[:55])
+
+
+def test_a_subset_of_everything_or_of_no_stated_size_is_everything(digits):
+    assert data.take(digits, None) is digits
+    everything = np.bincount(data.take(digits, 1437).train.labels)
+    np.testing.assert_array_equal(everything, np.bincount(digits.train.labels))
+
+
+@pytest.mark.parametrize("examples", [0, 1438])
+def test_an_impossible_subset_is_refused(digits, examples):
+    with pytest.raises(ValueError, match=rf"train_examples must be in \[1, 1437\], got {examples}"):
+        data.take(digits, examples)
+
+
 @pytest.mark.parametrize("edit", [data.hold_out, data.flip_labels])
 def test_an_impossible_share_is_refused(digits, edit):
     with pytest.raises(ValueError, match=r"must be a share in .* got 1\.5"):
@@ -74,5 +99,7 @@ def test_an_impossible_share_is_refused(digits, edit):
 
 
 def test_an_unknown_data_set_lists_the_valid_ones():
-    with pytest.raises(ValueError, match=r"unknown dataset 'mnist'; valid ones: digits\."):
+    with pytest.raises(
+        ValueError, match=r"unknown dataset 'mnist'; valid ones: cifar10, cifar100, digits"
+    ):
         data.load("mnist")

@@ -1,0 +1,64 @@
+"""Side by side with ``optax.contrib.sam``, which writes its inner steps out one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import optax_lookbehind as ol
+from benchmarks import job as jobs
+from benchmarks.compilation import compile_step
+from benchmarks.report import Row, Table
+from benchmarks.setups import Setup
+from benchmarks.step_time import RHO, SGD
+from benchmarks.timing import interleaved
+
+_STEPS = 5
+
+
+def measure(setup: Setup) -> Table:
+    """The same algorithm from both packages, for several numbers of ascent steps."""
+    job = jobs.create(setup.models()["ResNet"], setup)
+    return Table(
+        "Against optax.contrib.sam (opaque mode) on the ResNet",
+        [_compare(job, k, setup.rounds) for k in setup.ks],
+        "Over theirs, less than 1 is faster here. The difference is the largest between the "
+        f"weights after {_STEPS} steps in {setup.compute}: that of rounding, which grows from step "
+        "to step. (A test holds the two against each other in float64.)",
+    )
+
+
+def _compare(job: jobs.Job, k: int, rounds: int) -> Row:
+    ours = optax.chain(ol.multistep_sam(k, RHO), SGD)
+    ascent = optax.chain(optax.contrib.normalize(), optax.sgd(RHO))
+    theirs = optax.contrib.sam(SGD, ascent, sync_period=k + 1, opaque_mode=True)
+
+    our_step, our_compilation = compile_step(job, ours)
+    their_step, their_compilation = compile_step(job, theirs)
+    difference = optax.tree.sub(_train(job, our_step, ours), _train(job, their_step, theirs))
+    seconds = interleaved(
+        {
+            "ours": jobs.advance(our_step, jobs.first_state(job, ours), job.batch),
+            "theirs": jobs.advance(their_step, jobs.first_state(job, theirs), job.batch),
+        },
+        rounds,
+    )
+    return {
+        "ascent steps": k,
+        "step, ms": 1e3 * np.median(seconds["ours"]),
+        "theirs, ms": 1e3 * np.median(seconds["theirs"]),
+        "step over theirs": np.median(seconds["ours"] / seconds["theirs"]),
+        "compile, s": our_compilation,
+        "theirs, s": their_compilation,
+        "compile over theirs": our_compilation / their_compilation,
+        "difference of weights": float(optax.tree.norm(difference, ord=jnp.inf)),
+    }
+
+
+def _train(
+    job: jobs.Job, step: jax.stages.Compiled, tx: optax.GradientTransformation
+) -> optax.Params:
+    state = jobs.first_state(job, tx)
+    for _ in range(_STEPS):
+        state = step(state, job.batch)
+    return state.params

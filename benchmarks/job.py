@@ -1,0 +1,125 @@
+"""The training job under every measurement: a stock Flax model, one batch, a jitted step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from benchmarks.setups import CLASSES, IMAGE, Setup
+
+Batch = tuple[jax.Array, jax.Array]
+
+
+class Job(NamedTuple):
+    """A model, its first state and the batch it trains on.
+
+    Attributes:
+      graphdef: the model without its arrays.
+      params: float32 weights.
+      rest: the model's other arrays: BatchNorm's running statistics.
+      batch: images and labels, random.
+    """
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
+    rest: nnx.State
+    batch: Batch
+
+    def loss(self, params: nnx.State, rest: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
+        """The training loss, and BatchNorm's next statistics."""
+        images, labels = batch
+        # Copied, or the new statistics would be written into ``rest``.
+        model = nnx.merge(self.graphdef, params, rest, copy=True)
+        losses = optax.softmax_cross_entropy_with_integer_labels(model(images), labels)
+        return losses.mean(), nnx.split(model, nnx.Param, ...)[2]
+
+
+class State(NamedTuple):
+    """What a step changes: weights, statistics, the optimizer's state."""
+
+    params: nnx.State
+    rest: nnx.State
+    opt_state: optax.OptState
+
+
+Step = Callable[[State, Batch], State]
+
+
+def create(model: nnx.Module, setup: Setup) -> Job:
+    """A job on random images."""
+    model.train()
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    images_key, labels_key = jax.random.split(jax.random.key(1))
+    images = jax.random.normal(images_key, (setup.batch, *IMAGE))
+    labels = jax.random.randint(labels_key, (setup.batch,), 0, CLASSES)
+    return Job(graphdef, params, rest, (images, labels))
+
+
+def first_state(job: Job, tx: optax.GradientTransformation) -> State:
+    """The state before the first step, in arrays of its own so that steps can donate them."""
+    params, rest = jax.tree.map(jnp.copy, (job.params, job.rest))
+    return State(params, rest, tx.init(params))
+
+
+def lower_gradient(job: Job) -> jax.stages.Lowered:
+    """One gradient of the loss, the unit in which steps are counted."""
+    gradient = jax.jit(jax.grad(job.loss, has_aux=True))
+    return gradient.lower(job.params, job.rest, job.batch)
+
+
+def training_step(
+    job: Job, tx: optax.GradientTransformationExtraArgs, axis_name: str | None = None
+) -> Step:
+    """A whole training step; with ``axis_name`` a device's part of it under ``jax.shard_map``."""
+
+    def step(state: State, batch: Batch) -> State:
+        def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
+            del i  # every inner step stays on this batch
+            return jax.grad(job.loss, has_aux=True)(params, state.rest, batch)[0]
+
+        at = state.params
+        if axis_name is not None:  # the library takes each device's own gradient
+            at = jax.tree.map(lambda w: jax.lax.pcast(w, axis_name, to="varying"), at)
+        grads, rest = jax.grad(job.loss, has_aux=True)(at, state.rest, batch)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+        return State(optax.apply_updates(state.params, updates), rest, opt_state)
+
+    return step
+
+
+def lower_step(job: Job, tx: optax.GradientTransformationExtraArgs) -> jax.stages.Lowered:
+    """The training step, reusing the memory of the state it is given."""
+    step = jax.jit(training_step(job, tx), donate_argnums=0)
+    return step.lower(first_state(job, tx), job.batch)
+
+
+def run_gradient(job: Job) -> Callable[[int], None]:
+    """A function that takes that many gradients and waits for them."""
+    gradient = lower_gradient(job).compile()
+
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            grads = gradient(job.params, job.rest, job.batch)
+        jax.block_until_ready(grads)
+
+    return run
+
+
+def run_steps(job: Job, tx: optax.GradientTransformationExtraArgs) -> Callable[[int], None]:
+    """A function that takes that many training steps, onwards from where it was, and waits."""
+    return advance(lower_step(job, tx).compile(), first_state(job, tx), job.batch)
+
+
+def advance(step: Step, state: State, batch: Batch) -> Callable[[int], None]:
+    """A function that makes that many calls of ``step`` from state to state, and waits."""
+
+    def run(calls: int) -> None:
+        nonlocal state
+        for _ in range(calls):
+            state = step(state, batch)
+        jax.block_until_ready(state)
+
+    return run

@@ -1,0 +1,69 @@
+"""Measures what sharpness-aware steps cost on this machine and writes the tables.
+
+python -m benchmarks.run [--quick] [--only NAME ...] [--out FOLDER] [--update-docs]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from benchmarks import against_optax, against_pytorch, compilation, scaling, step_time
+from benchmarks.machine import describe
+from benchmarks.report import Table, update_docs, write
+from benchmarks.setups import Setup, choose
+
+SECTIONS: dict[str, Callable[[Setup], Table]] = {
+    "steps": step_time.measure,
+    "compile": compilation.measure,
+    "optax": against_optax.measure,
+    "pytorch": against_pytorch.measure,
+    "scaling": scaling.measure,
+}
+_PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def main() -> None:
+    """Runs the sections asked for, and saves after each."""
+    arguments = _parse()
+    jax.config.update("jax_enable_compilation_cache", False)
+    # Or calls that do not depend on each other, such as gradients, run side by side on the cores.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    setup = choose(arguments.quick)
+    machine = describe(setup)
+    if arguments.quick:
+        machine += " A quick run: the numbers show that it works and nothing else."
+    print(machine, flush=True)
+    tables: dict[str, Table] = {}
+    for name in arguments.only:
+        start = time.perf_counter()
+        tables[name] = SECTIONS[name](setup)
+        seconds = time.perf_counter() - start
+        print(f"\n{tables[name].markdown()}\n\n({name}: {seconds:.0f} s)", flush=True)
+        write(arguments.out, machine, tables)
+    if arguments.update_docs:
+        parts = {"machine": machine} | {name: t.markdown() for name, t in tables.items()}
+        backend = jax.default_backend()
+        update_docs(_PAGE, {f"{backend} {name}": part for name, part in parts.items()})
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny models, to see that it works")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME",
+        help=f"sections to run, of {', '.join(SECTIONS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/benchmarks"), help="folder for Markdown and JSON"
+    )
+    parser.add_argument(
+        "--update-docs", action="store_true", help="put the tables into docs/performance.md"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

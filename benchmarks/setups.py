@@ -1,0 +1,65 @@
+"""What is measured on which kind of machine."""
+
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+from experiments.models.resnet import ResNet
+from experiments.models.vit import ViT
+
+CLASSES = 10
+IMAGE = (32, 32, 3)  # CIFAR's
+
+
+class Setup(NamedTuple):
+    """Sizes that keep a run on a machine within minutes.
+
+    Attributes:
+      widths: channels of the ResNet's stages.
+      blocks: blocks of each stage.
+      vit: width, depth and heads of the vision transformer.
+      batch: number of images.
+      ks: inner steps for compile time and for the comparison with ``optax.contrib.sam``.
+      rounds: how often each time is taken; what is reported is the median.
+      compute: "float32" or "bfloat16", the type of activations; weights are float32.
+    """
+
+    widths: tuple[int, ...]
+    blocks: int
+    vit: tuple[int, int, int]
+    batch: int
+    ks: tuple[int, ...]
+    rounds: int
+    compute: str
+
+    def models(self) -> dict[str, nnx.Module]:
+        """The two models with fresh weights, by name."""
+        width, depth, heads = self.vit
+        size, _, channels = IMAGE
+        blocks = (self.blocks,) * len(self.widths)
+        common = {"dtype": self.compute, "rngs": nnx.Rngs(0)}
+        return {
+            "ResNet": ResNet(CLASSES, channels, widths=self.widths, blocks=blocks, **common),
+            "ViT": ViT(
+                CLASSES,
+                channels,
+                image_size=size,
+                patch_size=4,
+                width=width,
+                depth=depth,
+                heads=heads,
+                **common,
+            ),
+        }
+
+
+LAPTOP = Setup((16, 32, 64), 1, (64, 4, 4), 32, (1, 2, 5, 20), 15, "float32")
+_ACCELERATOR = Setup((64, 128, 256, 512), 2, (192, 12, 3), 128, (1, 2, 5, 20), 30, "bfloat16")
+_QUICK = Setup((8, 16), 1, (16, 1, 2), 8, (1, 2, 5), 3, "float32")
+
+
+def choose(quick: bool) -> Setup:
+    """The setup for this machine: ResNet-18 in bfloat16 where there is an accelerator."""
+    full = LAPTOP if jax.default_backend() == "cpu" else _ACCELERATOR
+    return _QUICK._replace(compute=full.compute) if quick else full

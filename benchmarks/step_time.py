@@ -1,0 +1,73 @@
+"""A step's time over that of the gradients it takes."""
+
+import numpy as np
+import optax
+
+import optax_lookbehind as ol
+from benchmarks import job as jobs
+from benchmarks.report import Row, Table
+from benchmarks.setups import Setup
+from benchmarks.timing import interleaved
+
+RHO = 0.05
+SGD = optax.sgd(0.01, momentum=0.9)
+
+# Decides at run time, as AE-SAM does, but always the same way. Infinite thresholds would be known
+# to the compiler, and the branch with it.
+_ALWAYS, _NEVER = -1e9, 1e9
+
+
+def methods() -> dict[str, tuple[int, optax.GradientTransformation]]:
+    """By name: gradients in a step, and what is chained in front of SGD with momentum."""
+    return {
+        "SGD": (1, optax.identity()),
+        "SAM": (2, ol.sam(RHO)),
+        "Multistep-SAM, k = 2": (3, ol.multistep_sam(2, RHO)),
+        **{
+            f"Lookbehind-SAM, k = {k}": (k + 1, ol.lookbehind_sam(k, RHO, "adaptive"))
+            for k in (2, 5, 10)
+        },
+        "AE-SAM, SAM used": (2, ol.ae_sam(RHO, 1000, _ALWAYS, _ALWAYS)),
+        "AE-SAM, SAM skipped": (1, ol.ae_sam(RHO, 1000, _NEVER, _NEVER)),
+    }
+
+
+def measure(setup: Setup) -> Table:
+    """Every method on both models."""
+    rows = [
+        row
+        for name, model in setup.models().items()
+        for row in _measure_model(name, jobs.create(model, setup), setup.rounds)
+    ]
+    return Table(
+        "Time per training step",
+        rows,
+        "SGD with momentum behind every method. The unit of the fourth column is the time of the "
+        "jitted gradient alone, taken in the same round; beside it the middle half of the rounds.",
+    )
+
+
+def _measure_model(model: str, job: jobs.Job, rounds: int) -> list[Row]:
+    costs = {name: gradients for name, (gradients, _) in methods().items()}
+    runs = {
+        name: jobs.run_steps(job, optax.chain(method, SGD))
+        for name, (_, method) in methods().items()
+    }
+    seconds = interleaved({"gradient": jobs.run_gradient(job)} | runs, rounds)
+    gradient = seconds.pop("gradient")
+    rows: list[Row] = [_row(model, "one gradient", 1, gradient, gradient)]
+    return rows + [
+        _row(model, name, costs[name], times, gradient) for name, times in seconds.items()
+    ]
+
+
+def _row(model: str, name: str, gradients: int, times: np.ndarray, gradient: np.ndarray) -> Row:
+    low, ratio, high = np.quantile(times / (gradients * gradient), (0.25, 0.5, 0.75))
+    return {
+        "model": model,
+        "step": name,
+        "gradients": gradients,
+        "over its gradients": ratio,
+        "middle half": f"{low:.2f} to {high:.2f}",
+        "ms": 1e3 * np.median(times),
+    }

@@ -1,0 +1,38 @@
+"""What happens to images on the device, inside the compiled step."""
+
+import dm_pix as pix
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+_PADDING = 4
+
+
+def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Shifts each image by up to 4 pixels and mirrors every second one, at random.
+
+    As usual for CIFAR: a random crop of the image's own size from the image with 4 black pixels
+    on each side, then a horizontal flip with probability 1/2, drawn for each image on its own.
+
+    Args:
+      key: decides the draws.
+      images: ``[example, height, width, channel]``, as stored: black is 0.
+
+    Returns:
+      Images of the same shape and type.
+    """
+
+    def one(key: jax.Array, padded: jax.Array) -> jax.Array:
+        crop_key, flip_key = jax.random.split(key)
+        crop = pix.random_crop(crop_key, padded, images.shape[1:])
+        return pix.random_flip_left_right(flip_key, crop)
+
+    # Four times less to move than after normalization, and black is still 0.
+    sides = (_PADDING, _PADDING)
+    padded = jnp.pad(images, ((0, 0), sides, sides, (0, 0)))
+    return jax.vmap(one)(jax.random.split(key, len(images)), padded)
+
+
+def normalize(images: jax.Array, mean: ArrayLike, std: ArrayLike) -> jax.Array:
+    """Returns ``(images - mean) / std`` per channel in float32: what models see."""
+    return (images.astype(jnp.float32) - mean) / std

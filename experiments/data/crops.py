@@ -1,0 +1,50 @@
+"""Crops of photographs of any size, resized to one size."""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+Box = tuple[float, float, float, float]  # left, upper, right, lower
+
+_ATTEMPTS = 10
+_AREA = (0.08, 1.0)
+_LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
+_EVALUATED = 224 / 256
+
+
+def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
+    """A random part of an image, as Inception was trained on.
+
+    Its area is uniform in 8% to 100% of the image's, its aspect ratio log-uniform in 3/4 to 4/3,
+    its place uniform. After ten boxes that do not fit: the largest central square.
+    """
+    for _ in range(_ATTEMPTS):
+        area = width * height * rng.uniform(*_AREA)
+        root = math.exp(rng.uniform(*_LOG_RATIO) / 2)
+        box_width, box_height = math.sqrt(area) * root, math.sqrt(area) / root
+        if box_width <= width and box_height <= height:
+            left, upper = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
+            return left, upper, left + box_width, upper + box_height
+    return central_box(width, height, share=1.0)
+
+
+def central_box(width: int, height: int, share: float = _EVALUATED) -> Box:
+    """The central square whose side is a share of the shorter side.
+
+    With the default, resizing it to 224 pixels is the usual evaluation: the shorter side resized
+    to 256, then the central 224.
+    """
+    half = share * min(width, height) / 2
+    return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
+
+
+def decode(encoded: bytes) -> Image.Image:
+    """Opens an encoded image in RGB."""
+    return Image.open(io.BytesIO(encoded)).convert("RGB")
+
+
+def resized(image: Image.Image, box: Box, size: int) -> np.ndarray:
+    """The image's part in the box as uint8 ``[size, size, 3]``: bilinear, antialiased."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))

@@ -1,0 +1,177 @@
+"""ImageNet (ILSVRC 2012) as a stream of batches, decoded and cropped on the host by Grain.
+
+    splits = open_splits(data_dir)
+    batches = stream(train_batches(splits.train, batch_size=512, seed=0), workers=8)
+    batch = next(batches)
+
+After ``step`` steps, ``stream(train_batches(...)[step:])`` goes on, with any number of workers.
+So do Grain's ``get_state`` and ``set_state``, but only with the number of workers that the state
+is from: with another, Grain fails or goes on at a wrong batch.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data import crops
+from experiments.data.dataset import Examples
+from experiments.data.prepared import open_split
+
+NUM_CLASSES = 1000
+MEAN = 255 * np.float32([0.485, 0.456, 0.406])
+STD = 255 * np.float32([0.229, 0.224, 0.225])
+
+PADDING = -1  # the label of examples that only fill up a batch
+
+_THREADS = 8
+
+
+class Splits(NamedTuple):
+    """Encoded images and labels, read when they are asked for.
+
+    Attributes:
+      train: what is trained on.
+      test: what is evaluated on.
+    """
+
+    train: grain.MapDataset
+    test: grain.MapDataset
+
+
+def open_splits(
+    data_dir: str | None = None, validation: float = 0.0, train_examples: int | None = None
+) -> Splits:
+    """Opens the training and the evaluation images.
+
+    Args:
+      data_dir: where TFDS keeps its data; unset, its default.
+      validation: the share of the training images to evaluate on in place of the official
+        validation set, in [0, 1).
+      train_examples: how many of the other training images to train on; unset, all.
+
+    Raises:
+      FileNotFoundError: if the data has not been prepared; the message says how.
+    """
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must be a share in [0, 1), got {validation}.")
+    train = _encoded("train", data_dir)
+    held = round(validation * len(train))
+    if train_examples is not None and not 1 <= train_examples <= len(train) - held:
+        raise ValueError(
+            f"train_examples must be in [1, {len(train) - held}], got {train_examples}."
+        )
+    # TFDS stores them shuffled, so that the first ones are a fixed random choice.
+    test = train[:held] if held else _encoded("validation", data_dir)
+    return Splits(train[held:][:train_examples], test)
+
+
+def train_batches(
+    examples: grain.MapDataset,
+    batch_size: int,
+    seed: int,
+    shards: grain.sharding.ShardOptions | None = None,
+    image_size: int = 224,
+) -> grain.MapDataset:
+    """Random crops and flips of the images in random order, epoch after epoch without end.
+
+    Orders and crops differ between epochs. Each follows from the seed alone: the processes
+    together see the same batches however many they are. An epoch has only whole batches.
+
+    Args:
+      examples: encoded images and labels.
+      batch_size: number of examples of a step, of all processes together.
+      seed: of the order, the crops and the flips.
+      shards: which of how many processes this is; unset, as JAX has it.
+      image_size: height and width of the crops.
+
+    Returns:
+      This process's part of each step's batch: ``Examples`` of uint8 images and int32 labels.
+    """
+    shards = shards or grain.sharding.ShardByJaxProcess()
+    whole = len(examples) // batch_size * batch_size
+    if not whole:
+        raise ValueError(f"batch_size must be in [1, {len(examples)}], got {batch_size}.")
+    cropped = examples.seed(seed).shuffle().random_map(partial(_train_example, size=image_size))
+    return _shard(cropped, whole, batch_size, shards).repeat()
+
+
+def eval_batches(
+    examples: grain.MapDataset,
+    batch_size: int,
+    shards: grain.sharding.ShardOptions | None = None,
+    image_size: int = 224,
+) -> grain.MapDataset:
+    """Each image once, its center, in a fixed order.
+
+    The last batch is filled up with images that are labelled ``PADDING``: all batches have one
+    shape, and all processes equally many.
+
+    Args:
+      examples: encoded images and labels.
+      batch_size: number of examples of a batch, of all processes together.
+      shards: which of how many processes this is; unset, as JAX has it.
+      image_size: height and width of the images.
+
+    Returns:
+      This process's part of each batch, as ``train_batches`` has it.
+    """
+    shards = shards or grain.sharding.ShardByJaxProcess()
+    filled = -(-len(examples) // batch_size) * batch_size
+    centers = examples.repeat().map_with_index(
+        partial(_eval_example, examples=len(examples), size=image_size)
+    )
+    return _shard(centers, filled, batch_size, shards)
+
+
+def stream(batches: grain.MapDataset, workers: int = 0) -> grain.DatasetIterator:
+    """Makes batches ahead of their use.
+
+    Args:
+      batches: of ``train_batches`` or ``eval_batches``.
+      workers: number of processes that do so; 0: threads of this one. The batches and their order
+        are the same. Processes need absl's flags parsed, as ``absl.app.run`` does.
+
+    Returns:
+      An iterator; ``close()`` ends its processes.
+    """
+    # Each thread makes a batch and keeps it in the buffer; by default there would be 500 batches.
+    threads = 1 if workers else _THREADS
+    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    processes = grain.MultiprocessingOptions(num_workers=workers)
+    return iter(batches.to_iter_dataset(reading).mp_prefetch(processes))
+
+
+def _encoded(split: str, data_dir: str | None) -> grain.MapDataset:
+    # Decoded with the crop, in the worker processes.
+    as_stored = {"image": tfds.decode.SkipDecoding()}
+    return grain.MapDataset.source(open_split("imagenet2012", split, data_dir, as_stored))
+
+
+def _shard(
+    examples: grain.MapDataset, count: int, batch_size: int, shards: grain.sharding.ShardOptions
+) -> grain.MapDataset:
+    """Batches of every n-th of the first ``count`` examples, which are whole batches."""
+    if batch_size % shards.shard_count:
+        raise ValueError(
+            f"batch_size must be a multiple of the {shards.shard_count} processes,"
+            f" got {batch_size}."
+        )
+    mine = examples[shards.shard_index : count : shards.shard_count]
+    return mine.batch(batch_size // shards.shard_count)
+
+
+def _train_example(element: Mapping[str, Any], rng: np.random.Generator, *, size: int) -> Examples:
+    image = crops.decode(element["image"])
+    crop = crops.resized(image, crops.random_box(*image.size, rng), size)
+    flip = rng.random() < 0.5
+    return Examples(crop[:, ::-1] if flip else crop, np.int32(element["label"]))
+
+
+def _eval_example(index: int, element: Mapping[str, Any], *, examples: int, size: int) -> Examples:
+    image = crops.decode(element["image"])
+    center = crops.resized(image, crops.central_box(*image.size), size)
+    return Examples(center, np.int32(element["label"] if index < examples else PADDING))

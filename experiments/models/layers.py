@@ -1,0 +1,78 @@
+"""The layers that the convolutional families share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from experiments.models import initializers
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Makes the layers of one network.
+
+    Attributes:
+      scheme: how they start.
+      dtype: type of the computation. Weights, batch statistics and logits are float32 in any case.
+      rngs: keys for the initial weights.
+    """
+
+    scheme: initializers.Scheme
+    dtype: DTypeLike
+    rngs: nnx.Rngs
+
+    def conv(self, channels_in: int, channels: int, size: int, stride: int = 1) -> nnx.Conv:
+        """A convolution without bias; height and width are divided by the stride, rounded up."""
+        return nnx.Conv(
+            channels_in,
+            channels,
+            (size, size),
+            stride,
+            padding=size // 2,
+            use_bias=False,
+            kernel_init=self.scheme.conv,
+            dtype=self.dtype,
+            rngs=self.rngs,
+        )
+
+    def norm(self, channels: int) -> nnx.BatchNorm:
+        """A BatchNorm with PyTorch's momentum of 0.1, which counts from the other side."""
+        return nnx.BatchNorm(
+            channels,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            promote_dtype=_leave_dtype,
+            rngs=self.rngs,
+        )
+
+    def classifier(self, features: int, num_classes: int) -> nnx.Linear:
+        """A linear layer to logits, in float32."""
+        return nnx.Linear(
+            features,
+            num_classes,
+            kernel_init=initializers.UNIFORM,
+            bias_init=self.scheme.bias(features),
+            dtype=jnp.float32,
+            rngs=self.rngs,
+        )
+
+
+def image_mean(x: jax.Array) -> jax.Array:
+    """Mean over height and width, in float32: ``[batch, feature]`` for a classifier."""
+    return x.mean(axis=(1, 2), dtype=jnp.float32)
+
+
+def pad_channels(x: jax.Array, channels: int) -> jax.Array:
+    """Appends channels of zeros: the shortcut without parameters of He et al., 2016 (option A)."""
+    return jnp.pad(x, [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
+
+
+def _leave_dtype(arrays: tuple[Any, ...], *, dtype: DTypeLike) -> tuple[Any, ...]:
+    """Lets BatchNorm normalize in float32: Flax would round its statistics to ``dtype`` first."""
+    del dtype
+    return arrays
