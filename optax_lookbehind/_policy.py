@@ -79,12 +79,15 @@ def policy(
         updates: optax.Updates,
         state: PolicyState,
         params: optax.Params | None = None,
+        *,
+        sharpness_aware: bool = True,
         **extra_args: Any,
     ) -> tuple[optax.Updates, PolicyState]:
-        check_not_reduced("updates", updates, axis_name)
-        grads = mean_over(updates, axis_name)
+        grads = updates
+        if sharpness_aware:  # else a policy around this one has averaged already
+            check_not_reduced("updates", updates, axis_name)
+            grads = mean_over(updates, axis_name)
         use, decision_state = decide(state.decision_state, state.count, grads)
-
         extra_args["policy_axis_name"] = axis_name
 
         def sharp() -> tuple[optax.Updates, Any, optax.OptState]:
@@ -106,7 +109,11 @@ def policy(
             )
             return optax.tree.cast_like(emitted, updates), direction, inner_state
 
-        emitted, direction, inner_state = jax.lax.cond(use, sharp, plain)
+        if sharpness_aware:
+            emitted, direction, inner_state = jax.lax.cond(use, sharp, plain)
+        else:
+            use = jnp.zeros_like(use)
+            emitted, direction, inner_state = plain()
         return emitted, PolicyState(
             count=optax.safe_increment(state.count),
             applied=state.applied + use.astype(jnp.int32),

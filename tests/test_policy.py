@@ -38,7 +38,7 @@ def train(tx, problem, w):
     for t in range(STEPS):
         w, state = step(w, state, t)
         weights.append(w)
-        applied.append(optax.tree.get(state, "applied", 0))
+        applied.append(getattr(state[0], "applied", 0))
     return np.array(weights), np.diff(applied, prepend=0), state
 
 
@@ -250,6 +250,21 @@ def test_a_policy_may_wrap_a_whole_optimizer(float64):
     np.testing.assert_allclose(
         run(ol.adaptive_policy(inside, STEPS))[0], run(outside)[0], rtol=1e-9
     )
+
+
+def test_policies_nest(float64):
+    # SAM on the steps that both say yes to.
+    gradient, problem, w = noisy_gradients()
+    nested = ol.periodic_policy(ol.random_policy(ol.sam(RHO), 0.5, key=3), 3)
+    weights, _, state = train(nested, problem, w)
+    key, yes = jax.random.key(3), []
+    for t in range(STEPS):
+        key, draw = jax.random.split(key)
+        yes.append(t % 3 == 0 and bool(jax.random.bernoulli(draw, 0.5)))
+    decisions = iter(yes)
+    expected, _ = reference(gradient, w, lambda g: next(decisions))
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9)
+    assert state[0].inner_state.applied == sum(yes)
 
 
 def test_one_gradient_that_is_not_finite_does_not_end_the_adaptive_policy():

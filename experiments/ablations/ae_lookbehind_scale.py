@@ -35,9 +35,22 @@ VARIANTS: Mapping[str, methods.Builder] = {
         K, RHO, ALPHA, steps
     ),
     "AE, plain steps emit g": lambda config, steps: ol.adaptive_policy(
-        ol.lookbehind_sam(K, RHO, ALPHA), steps
+        without_scale(ol.lookbehind_sam(K, RHO, ALPHA)), steps
     ),
 }
+
+
+def without_scale(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformation:
+    """The method, passing the gradient on as it is where a policy wants a plain step."""
+
+    def update(
+        updates: Any, state: Any, params: Any, *, sharpness_aware: bool = True, **extra: Any
+    ) -> tuple[Any, Any]:
+        if not sharpness_aware:
+            return updates, state
+        return inner.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 class Lengths(NamedTuple):
