@@ -41,6 +41,11 @@ METHODS = {
 }
 
 
+# Held in every way; the others, made of the same parts, in one.
+THOROUGHLY = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
+BRIEFLY = [name for name in METHODS if name not in THOROUGHLY]
+
+
 @pytest.fixture(params=METHODS)
 def make(request):
     return METHODS[request.param]
@@ -136,20 +141,27 @@ def largest_difference(first, second):
     return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(abs(a - b).max()), first, second)))
 
 
-def test_synced_perturbation_equals_one_device_on_the_global_batch(make, problem):
-    tx = make()
+@pytest.mark.parametrize(
+    ("name", "ways"), [(n, WAYS) for n in THOROUGHLY] + [(n, ["shard_map"]) for n in BRIEFLY]
+)
+def test_synced_perturbation_equals_one_device_on_the_global_batch(name, ways, problem):
+    tx = METHODS[name]()
     expected = train(jax.jit(step_of(tx)), tx, *problem)
-    tx = make(axis_name="data")
-    for way in WAYS.values():
-        assert_close(train(way(tx), tx, *problem), expected)
+    tx = METHODS[name](axis_name="data")
+    for way in ways:
+        assert_close(train(WAYS[way](tx), tx, *problem), expected)
 
 
-def test_unsynced_perturbation_is_the_same_everywhere_and_is_m_sharpness(make, problem):
-    tx = make(axis_name="data", sync_perturbation=False)
-    results = {name: train(way(tx), tx, *problem) for name, way in WAYS.items()}
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [(n, WAYS) for n in THOROUGHLY] + [(n, ["shard_map", "vmap"]) for n in BRIEFLY],
+)
+def test_unsynced_perturbation_is_the_same_everywhere_and_is_m_sharpness(name, ways, problem):
+    tx = METHODS[name](axis_name="data", sync_perturbation=False)
+    results = {way: train(WAYS[way](tx), tx, *problem) for way in ways}
     for result in results.values():
         assert_close(result, results["vmap"])
-    tx = make()
+    tx = METHODS[name]()
     on_the_global_batch = train(jax.jit(step_of(tx)), tx, *problem)
     assert largest_difference(results["vmap"][0], on_the_global_batch[0]) > 1e-5
 

@@ -196,9 +196,7 @@ def test_the_argument_is_named_as_the_user_wrote_it():
     ],
 )
 def test_a_schedule_where_none_is_supported_points_to_inject_hyperparams(make):
-    with pytest.raises(
-        ValueError, match=r"cannot be a schedule itself; .*\binject_hyperparams"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be a schedule itself; .*\binject_hyperparams"):
         make(optax.constant_schedule(0.5))
 
 
