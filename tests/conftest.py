@@ -13,6 +13,14 @@ import pytest
 
 
 @pytest.fixture
+def quick_compilation():
+    """Compiles in two thirds of the time, for tests whose programs run only a few steps."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def float64():
     """Runs the test with 64-bit numbers."""
     with jax.enable_x64(True):

@@ -13,6 +13,7 @@ from problems import batches, classification_loss, network
 
 import optax_lookbehind as ol
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 DEVICES, STEPS = 8, 6
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 

@@ -9,6 +9,7 @@ from problems import CHAINED, COMPLETE, batches, make_step, network, optimizers
 
 import optax_lookbehind as ol
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 EVERY = [*CHAINED, *COMPLETE]
 
 
