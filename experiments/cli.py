@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
@@ -23,8 +23,13 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         sys.exit(f"error: {error}")
 
 
-def run(main: Callable[[ConfigDict, Path | None], None]) -> None:
-    """Parses the command line and calls ``main`` with the config and ``--workdir``, if given."""
+def run(
+    main: Callable[[ConfigDict, Path | None], None], before: Callable[[], None] = lambda: None
+) -> None:
+    """Parses the command line and calls ``main`` with the config and ``--workdir``, if given.
+
+    ``before`` runs between the two.
+    """
     with user_errors(AttributeError, KeyError):
         # New keys are let in, to be refused below where the valid ones can be listed.
         config = config_flags.DEFINE_config_file(
@@ -46,6 +51,10 @@ def run(main: Callable[[ConfigDict, Path | None], None]) -> None:
 
     def call_main(argv: list[str]) -> None:
         del argv  # nothing is left in it
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # checkpoints would fill the screen
+        with user_errors():
+            before()
         main(config.value.lock(), Path(workdir.value) if workdir.value else None)
 
     app.run(call_main, flags_parser=parse)

@@ -53,7 +53,14 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "Lookbehind-SAM (k=5, alpha=0.5)": {"method": "lookbehind_sam", "k": 5, "alpha": 0.5, **_SAM},
     "AE-SAM": {"method": "ae_sam", **_SAM},
     "AE-LookSAM": {"method": "ae_looksam", **_SAM},
-    "AE-Lookbehind-SAM (k=2, adaptive)": {"method": "ae_lookbehind_sam", **_K2, **_SAM},
+    # In front of SGD Lookbehind emits about k gradients: the rate is divided by k
+    # (experiments/ablations/ae_lookbehind_scale.py).
+    "AE-Lookbehind-SAM (k=2, adaptive)": {
+        "method": "ae_lookbehind_sam",
+        "learning_rate": 0.015,
+        **_K2,
+        **_SAM,
+    },
 }
 
 _PANELS = [

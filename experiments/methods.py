@@ -1,7 +1,7 @@
 """The one place that maps a method's name to its Optax transformation."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import optax
 from ml_collections import ConfigDict
 
 import optax_lookbehind as ol
+from experiments.optimizers import optimizer
+from experiments.parts import averaging
 from experiments.registry import look_up
 
 Builder = Callable[[ConfigDict, int], optax.GradientTransformation]
@@ -22,6 +24,7 @@ class Method(NamedTuple):
       build: config and number of training steps to the transformation from gradient to update.
       ascent_gradients: how many gradients a sharpness-aware step takes besides the caller's.
       prepare: what the transformation calls params, given the model's weights.
+      optimizer_calls: how often a step calls the optimizer.
       selects_examples: whether perturbed gradients are taken on the share ``config.gamma`` of the
         examples whose loss the perturbation raised most (ESAM).
     """
@@ -30,32 +33,31 @@ class Method(NamedTuple):
     build: Builder
     ascent_gradients: Callable[[ConfigDict], int]
     prepare: Callable[[optax.Params], optax.Params] = lambda params: params
+    optimizer_calls: Callable[[ConfigDict], int] = lambda config: 1
     selects_examples: bool = False
 
 
-def _sgd(config: ConfigDict, steps: int, inner_steps: int = 1) -> optax.GradientTransformation:
-    """SGD whose weight decay enters the momentum, as in PyTorch; cosine over ``steps``.
-
-    It is called ``inner_steps`` times in a training step, and the learning rate stays the same
-    within one.
-    """
-    cosine = optax.cosine_decay_schedule(config.learning_rate, steps)
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay),
-        optax.sgd(lambda count: cosine(count // inner_steps), config.momentum),
-    )
-
-
 def before_sgd(gradient: Builder) -> Builder:
-    """Puts SGD behind a transformation from gradient to sharpness-aware gradient."""
-    return lambda config, steps: optax.chain(gradient(config, steps), _sgd(config, steps))
+    """Puts the optimizer behind a transformation from gradient to sharpness-aware gradient."""
+    return lambda config, steps: optax.chain(gradient(config, steps), optimizer(config, steps))
+
+
+def _sgd(config: ConfigDict, steps: int) -> optax.GradientTransformation:
+    return optax.chain(_averaged_gradient(averaging(config)), optimizer(config, steps))
+
+
+def _averaged_gradient(over: dict[str, Any]) -> optax.GradientTransformation:
+    """The gradient itself, or its mean where each part of the batch comes with its own."""
+    if not over:
+        return optax.identity()
+    return optax.stateless(lambda grads, params: jax.lax.pmean(grads, over["axis_name"]))
 
 
 def _lookahead_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     if isinstance(config.alpha, str):
         raise ValueError(f"lookahead_sam needs a number as alpha, got {config.alpha!r}.")
-    lookahead = optax.lookahead(_sgd(config, steps), config.k, config.alpha)
-    return optax.chain(ol.sam(_rho(config, 0.05)), lookahead)
+    lookahead = optax.lookahead(optimizer(config, steps), config.k, config.alpha)
+    return optax.chain(_sam(config, steps), lookahead)
 
 
 def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
@@ -63,37 +65,72 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
     return optax.LookaheadParams(fast=weights, slow=jax.tree.map(jnp.copy, weights))
 
 
+def _sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.sam(_rho(config, 0.05), **averaging(config))
+
+
+def _asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.asam(_rho(config, 0.5), config.eta, **averaging(config))
+
+
+def _multistep_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.multistep_sam(config.k, _rho_of_k(config, 0.05), **averaging(config))
+
+
+def _multistep_asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    rho = _rho_of_k(config, 0.5)
+    return ol.multistep_asam(config.k, rho, eta=config.eta, **averaging(config))
+
+
+def _lookbehind(
+    config: ConfigDict, steps: int, perturbation: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """Lookbehind around the optimizer, as the authors' code has it, or in front of it."""
+    over = averaging(config)
+    if config.fast_optimizer:
+        inside = optimizer(config, steps, inner_steps=_calls_inside(config))
+        return ol.lookbehind(perturbation, config.k, config.alpha, fast_optimizer=inside, **over)
+    gradient = ol.lookbehind(perturbation, config.k, config.alpha, **over)
+    return optax.chain(gradient, optimizer(config, steps))
+
+
+def _calls_inside(config: ConfigDict) -> int:
+    return config.k if config.fast_optimizer else 1
+
+
 def _lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return ol.lookbehind_sam(
-        config.k,
-        _rho(config, 0.05),
-        config.alpha,
-        fast_optimizer=_sgd(config, steps, inner_steps=config.k),
-    )
+    return _lookbehind(config, steps, ol.sam_perturbation(_rho_of_k(config, 0.05)))
 
 
 def _lookbehind_asam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return ol.lookbehind_asam(
-        config.k,
-        _rho(config, 0.5),
-        config.alpha,
-        config.eta,
-        fast_optimizer=_sgd(config, steps, inner_steps=config.k),
-    )
+    return _lookbehind(config, steps, ol.asam_perturbation(_rho_of_k(config, 0.5), config.eta))
 
 
 def _ae_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return ol.ae_sam(_rho(config, 0.05), steps, *_thresholds(config, -1.0, 1.0))
+    lambdas = _thresholds(config, -1.0, 1.0)
+    return ol.ae_sam(_rho(config, 0.05), steps, *lambdas, **averaging(config))
 
 
 def _ae_looksam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return ol.ae_looksam(_rho(config, 0.05), config.reuse, steps, *_thresholds(config, 0.0, 2.0))
+    lambdas = _thresholds(config, 0.0, 2.0)
+    return ol.ae_looksam(_rho(config, 0.05), config.reuse, steps, *lambdas, **averaging(config))
 
 
 def _ae_lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return ol.ae_lookbehind_sam(
-        config.k, _rho(config, 0.05), config.alpha, steps, *_thresholds(config, -1.0, 1.0)
-    )
+    rho, lambdas = _rho_of_k(config, 0.05), _thresholds(config, -1.0, 1.0)
+    return ol.ae_lookbehind_sam(config.k, rho, config.alpha, steps, *lambdas, **averaging(config))
+
+
+def _looksam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.looksam(_rho(config, 0.05), config.reuse, config.period, **averaging(config))
+
+
+def _ss_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.ss_sam(_rho(config, 0.05), config.probability, config.seed, **averaging(config))
+
+
+def _esam(config: ConfigDict, _: int) -> optax.GradientTransformation:
+    return ol.esam(_rho(config, 0.05), config.beta, config.seed, **averaging(config))
 
 
 def _thresholds(config: ConfigDict, lambda_1: float, lambda_2: float) -> tuple[float, float, float]:
@@ -109,42 +146,30 @@ def _rho(config: ConfigDict, default: float) -> float:
     return default if config.rho is None else config.rho
 
 
+def _rho_of_k(config: ConfigDict, default: float) -> float:
+    """The length of each of k ascent steps: rho, or rho / k, so that all together are rho."""
+    return _rho(config, default) / (config.k if config.rho_over_k else 1)
+
+
 METHODS: dict[str, Method] = {
     "sgd": Method("SGD", _sgd, lambda c: 0),
-    "sam": Method("SAM", before_sgd(lambda c, _: ol.sam(_rho(c, 0.05))), lambda c: 1),
-    "asam": Method("ASAM", before_sgd(lambda c, _: ol.asam(_rho(c, 0.5), c.eta)), lambda c: 1),
-    "multistep_sam": Method(
-        "Multistep-SAM",
-        before_sgd(lambda c, _: ol.multistep_sam(c.k, _rho(c, 0.05))),
-        lambda c: c.k,
-    ),
-    "multistep_asam": Method(
-        "Multistep-ASAM",
-        before_sgd(lambda c, _: ol.multistep_asam(c.k, _rho(c, 0.5), eta=c.eta)),
-        lambda c: c.k,
-    ),
+    "sam": Method("SAM", before_sgd(_sam), lambda c: 1),
+    "asam": Method("ASAM", before_sgd(_asam), lambda c: 1),
+    "multistep_sam": Method("Multistep-SAM", before_sgd(_multistep_sam), lambda c: c.k),
+    "multistep_asam": Method("Multistep-ASAM", before_sgd(_multistep_asam), lambda c: c.k),
     "lookahead_sam": Method("Lookahead-SAM", _lookahead_sam, lambda c: 1, _fast_and_slow),
-    "lookbehind_sam": Method("Lookbehind-SAM", _lookbehind_sam, lambda c: c.k),
-    "lookbehind_asam": Method("Lookbehind-ASAM", _lookbehind_asam, lambda c: c.k),
+    "lookbehind_sam": Method(
+        "Lookbehind-SAM", _lookbehind_sam, lambda c: c.k, optimizer_calls=_calls_inside
+    ),
+    "lookbehind_asam": Method(
+        "Lookbehind-ASAM", _lookbehind_asam, lambda c: c.k, optimizer_calls=_calls_inside
+    ),
     "ae_sam": Method("AE-SAM", before_sgd(_ae_sam), lambda c: 1),
     "ae_looksam": Method("AE-LookSAM", before_sgd(_ae_looksam), lambda c: 1),
     "ae_lookbehind_sam": Method("AE-Lookbehind-SAM", before_sgd(_ae_lookbehind_sam), lambda c: c.k),
-    "looksam": Method(
-        "LookSAM",
-        before_sgd(lambda c, _: ol.looksam(_rho(c, 0.05), c.reuse, c.period)),
-        lambda c: 1,
-    ),
-    "ss_sam": Method(
-        "SS-SAM",
-        before_sgd(lambda c, _: ol.ss_sam(_rho(c, 0.05), c.probability, c.seed)),
-        lambda c: 1,
-    ),
-    "esam": Method(
-        "ESAM",
-        before_sgd(lambda c, _: ol.esam(_rho(c, 0.05), c.beta, c.seed)),
-        lambda c: 1,
-        selects_examples=True,
-    ),
+    "looksam": Method("LookSAM", before_sgd(_looksam), lambda c: 1),
+    "ss_sam": Method("SS-SAM", before_sgd(_ss_sam), lambda c: 1),
+    "esam": Method("ESAM", before_sgd(_esam), lambda c: 1, selects_examples=True),
 }
 
 

@@ -50,7 +50,7 @@ def plot_curves(
         styles = zip(cycle(_COLORS), cycle(_LINES), cycle(_MARKERS), strict=False)
         for curves, style in zip(runs.values(), styles, strict=False):
             _draw(axis, panel.scale * curves[panel.metric], *style)
-        _zoom(axis, panel.scale * np.concatenate([run[panel.metric] for run in runs.values()]))
+        _zoom(axis, [panel.scale * run[panel.metric] for run in runs.values()])
         axis.set(xlabel="epoch", ylabel=panel.label)
         axis.grid(alpha=0.3)
     lines = axes[0][0].get_lines()
@@ -60,9 +60,9 @@ def plot_curves(
     plt.close(figure)
 
 
-def _zoom(axis: plt.Axes, values: np.ndarray) -> None:
+def _zoom(axis: plt.Axes, runs: Sequence[np.ndarray]) -> None:
     """Fits the axis to all but the first fifth of the epochs, which would flatten the rest."""
-    late = values[:, values.shape[1] // 5 :]
+    late = np.concatenate([values[:, values.shape[1] // 5 :].ravel() for values in runs])
     late = late[np.isfinite(late)]
     if late.size:
         margin = 0.05 * np.ptp(late) + 1e-3

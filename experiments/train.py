@@ -5,53 +5,154 @@ For example::
     python -m experiments.train --config=experiments/configs/digits.py \
         --config.method=lookbehind_sam --config.k=5 --config.alpha=0.5 --workdir=runs/mine
 
-The config file lists every key. The workdir gets ``config.json`` and ``metrics.jsonl``.
+``configs/base.py`` lists every key, ``docs/training.md`` has the rest. The same command again goes
+on where the last one stopped.
 """
 
-import json
-import time
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import jax
+from absl import flags, logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from experiments import cli
+from experiments import cli, feeds, hosts, metrics, models
+from experiments import workdir as files
+from experiments.checkpoints import Checkpoints, Progress
+from experiments.devices import make_mesh, place, replicated
+from experiments.logs import Logs, Silence
 from experiments.methods import method
-from experiments.program import compiled, fetch_metrics, make_dataset, make_program, run_epochs
+from experiments.program import Program, build_program, compiled, keys, take_steps
+from experiments.steps import TrainState
+from experiments.switch import methods_by_epoch
 
 
-def main(config: ConfigDict, workdir: Path | None) -> None:
-    """Runs ``config``; results go to ``workdir``, by default a folder named after the run."""
+class Run(NamedTuple):
+    """What a config comes to.
+
+    Attributes:
+      config: the config.
+      feed: its data.
+      methods: the name of each epoch's method.
+      programs: by that name.
+      sharding: how the state is placed: the same on all devices.
+    """
+
+    config: ConfigDict
+    feed: feeds.Feed
+    methods: list[str]
+    programs: dict[str, Program]
+    sharding: jax.sharding.NamedSharding
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of an epoch."""
+        return feeds.steps_per_epoch(self.config, self.feed.facts.examples)
+
+
+def main(config: ConfigDict, workdir: Path | None = None) -> None:
+    """Runs ``config``, or the rest of it; results go to ``workdir``."""
+    workdir = workdir or default_workdir(config)
     with cli.user_errors():
-        dataset = make_dataset(config)
-        program = compiled(make_program(config, dataset))
-        name = f"{config.dataset}-{config.method}-seed{config.seed}"
-        workdir = workdir or Path("runs") / name
-        workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
+        files.check_config(workdir, config)
+        run = make_run(config)
+        if hosts.is_first():
+            workdir.mkdir(parents=True, exist_ok=True)
+            files.write_config(workdir, config)
+    with cli.user_errors(), Checkpoints(workdir / files.CHECKPOINTS) as checkpoints:
+        progress = checkpoints.restore(partial(shapes_after, run))
+        if progress is None:
+            progress = Progress(initial_state(run), [])
+        else:
+            logging.warning("Going on after epoch %d.", len(progress.history))
+        train(run, progress, checkpoints, workdir)
+    if hosts.is_first():
+        print(summary(run, workdir))
 
-    started = time.perf_counter()
-    epochs = run_epochs(program, dataset, config.seed, config.epochs)
-    with (
-        open(workdir / "metrics.jsonl", "w", encoding="utf-8") as log,
-        tqdm(epochs, total=config.epochs, desc=method(config.method).title, unit="epoch") as bar,
-    ):
-        for number, epoch in enumerate(bar, start=1):
-            metrics = fetch_metrics(epoch)
-            seconds = round(time.perf_counter() - started, 3)
-            log.write(json.dumps({"epoch": number, "seconds": seconds, **metrics}) + "\n")
-            log.flush()
-            bar.set_postfix(
-                loss=f"{metrics['train_loss']:.3f}", test=f"{metrics['test_accuracy']:.2%}"
-            )
 
-    split = "validation" if config.validation else "test"
-    print(
-        f"{method(config.method).title}: {split} accuracy {metrics['test_accuracy']:.2%}, "
-        f"training loss {metrics['train_loss']:.4f} after {number} epochs and {seconds:.1f} s; "
+def default_workdir(config: ConfigDict) -> Path:
+    """A folder named after the run."""
+    return Path("runs") / f"{config.dataset}-{config.model}-{config.method}-seed{config.seed}"
+
+
+def make_run(config: ConfigDict) -> Run:
+    """Loads the data and builds the program of every method that the config uses."""
+    mesh = make_mesh()
+    names = methods_by_epoch(config)
+    _, order_key = keys(config.seed)
+    feed = feeds.make(config, mesh, order_key)
+    programs = {}
+    for name in dict.fromkeys(names):
+        its_config = deepcopy(config)
+        its_config.method = name
+        programs[name] = compiled(build_program(its_config, feed.facts, feed.select, mesh))
+    return Run(config, feed, names, programs, replicated(mesh))
+
+
+def initial_state(run: Run) -> TrainState:
+    """The state before the first step."""
+    path = run.config.pretrained
+    load = partial(models.load_vit_checkpoint, path) if path else None
+    init_key, _ = keys(run.config.seed)
+    return place(run.programs[run.methods[0]].init(init_key, load), run.sharding)
+
+
+def shapes_after(run: Run, epochs: int) -> TrainState:
+    """Shapes, types and placement of the state after so many epochs."""
+    init_key, _ = keys(run.config.seed)
+    shapes = jax.eval_shape(run.programs[run.methods[epochs - 1]].init, init_key)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=run.sharding), shapes
+    )
+
+
+def train(run: Run, progress: Progress, checkpoints: Checkpoints, workdir: Path) -> None:
+    """Trains to the last epoch, with a line in the logs and a checkpoint after each."""
+    state, history = progress
+    first = len(history)
+    with Logs(workdir, run.config, history, run.steps) if hosts.is_first() else Silence() as logs:
+        for epoch, batches in enumerate(run.feed.train(first), start=first):
+            name = run.methods[epoch]
+            program = run.programs[name]
+            if epoch and name != run.methods[epoch - 1]:
+                state = place(program.adopt(state, epoch * run.steps), run.sharding)
+            logs.start_epoch(epoch + 1, method(name).title)
+            state, of_steps = take_steps(program, state, batches, logs.watch)
+            of_test = [program.evaluate(state, batch) for batch in run.feed.test()]
+            try:
+                means = metrics.of_epoch(of_steps, of_test)
+            except metrics.NotFiniteError as error:
+                raise ValueError(_stopped(error, epoch, run.steps, checkpoints)) from error
+            history = [*history, {"epoch": epoch + 1} | means]
+            logs.end_epoch(history[-1])
+            checkpoints.save(Progress(state, history))
+
+
+def _stopped(
+    error: metrics.NotFiniteError, epoch: int, steps: int, checkpoints: Checkpoints
+) -> str:
+    return (
+        f"the loss is {error.loss} at step {epoch * steps + error.step} (epoch {epoch + 1}, step "
+        f"{error.step} of it). The last good checkpoint: {checkpoints.last_good()}. Try a smaller "
+        "learning_rate or rho in another --workdir, or leave such steps out with skip_nonfinite."
+    )
+
+
+def summary(run: Run, workdir: Path) -> str:
+    """A sentence on how the run ended."""
+    last = files.read_lines(workdir / files.METRICS)[-1]
+    seconds = sum(line["seconds"] for line in files.read_lines(workdir / files.TIMING))
+    titles = " then ".join(method(name).title for name in dict.fromkeys(run.methods))
+    split = "validation" if run.config.validation else "test"
+    return (
+        f"{titles}: {split} accuracy {last['test_accuracy']:.2%}, training loss "
+        f"{last['train_loss']:.4f} after {last['epoch']} epochs and {seconds:.1f} s; "
         f"written to {workdir}"
     )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    flags.adopt_module_key_flags(hosts)  # --help shows them
+    cli.run(main, before=hosts.connect)

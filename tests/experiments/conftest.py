@@ -2,17 +2,35 @@
 
 from functools import partial
 
+import jax
 import pytest
+from small import Dense
 
 from experiments import models
 from experiments.configs import digits
 from experiments.models.resnet import ResNet
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once(tmp_path_factory):
+    """Runs that go on in another process or object do not compile what was compiled before."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = {
+            "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+            "jax_persistent_cache_min_compile_time_secs": 0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _tiny_model():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.MODELS, "tiny", partial(ResNet, widths=(4,), blocks=(1,)))
+        patch.setitem(models.MODELS, "dense", Dense)
         yield
 
 

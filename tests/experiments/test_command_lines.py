@@ -30,21 +30,31 @@ def test_a_run_writes_config_and_metrics(pytestconfig, tmp_path):
     saved = json.loads((workdir / "config.json").read_text())
     assert (saved["k"], saved["alpha"], saved["rho"]) == (5, 0.5, None)
     (line,) = (workdir / "metrics.jsonl").read_text().splitlines()
-    names = {"epoch", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    names = {"epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     assert json.loads(line).keys() == names
     assert "Lookbehind-SAM: test accuracy" in done.stdout
     assert str(workdir) in done.stdout
     assert "100%" in done.stderr  # the progress bar
+    assert {path.name for path in workdir.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "events",
+        "metrics.jsonl",
+        "timing.jsonl",
+        "versions.json",
+    }
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--config.lr=1", "unknown config key lr; valid ones: alpha, batch_size"),
-        ("--config.method=adam", "unknown method 'adam'; valid ones: asam"),
+        ("--config.lr=1", "unknown config key lr; valid ones: alpha, augment, batch_size"),
+        ("--config.method=adam", "unknown method 'adam'; valid ones: ae_lookbehind_sam"),
         ("--config.k=many", "invalid literal for int() with base 10: 'many'"),
         ("--config=nowhere.py", "No such file or directory: 'nowhere.py'"),
         ("sam", "unexpected arguments: sam"),
+        ("--process_count=2", "--process_count and --process_id need --coordinator=host:port"),
+        ("--coordinator=here:1", "--coordinator=host:port needs --process_count and --process_id"),
     ],
 )
 def test_a_wrong_command_line_gets_a_message(pytestconfig, argument, message):
@@ -58,6 +68,29 @@ def test_help_says_what_the_flags_are(pytestconfig):
     done = run_train("--help", cwd=pytestconfig.rootpath)
     assert "--config.method=lookbehind_sam" in done.stdout
     assert "--workdir: Folder for the results" in done.stdout
+    assert "--coordinator: Several hosts" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["cifar.py:lookbehind", "cifar.py:aesam", "vit_finetune.py"])
+def test_data_that_is_not_there_is_said_with_the_way_to_get_it(pytestconfig, tmp_path, name):
+    done = run_train(
+        f"--config=experiments/configs/{name}",
+        f"--config.data_dir={tmp_path}",
+        cwd=pytestconfig.rootpath,
+    )
+    assert done.returncode == 1
+    assert "tfds build" in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(pytestconfig):
+    script = pytestconfig.rootpath / "tests" / "experiments" / "kill_and_resume.py"
+    flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=512"]
+    command = [sys.executable, script, "2", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "and metrics.jsonl are the same to the bit" in done.stdout
 
 
 def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, capsys):
@@ -71,7 +104,8 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
     assert table in out
     cells = [line.split("|") for line in table.splitlines() if "±" in line]
     assert [row[1].strip() for row in cells] == list(rows)
-    assert [row[4].strip() for row in cells] == ["1", "4"]
+    assert [row[4].strip() for row in cells] == ["0", "100"]  # share of SAM steps
+    assert [row[5].strip() for row in cells] == ["1.00", "4.00"]
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results[0]["curves"]["test_accuracy"]) == 2
     figure = tmp_path / "curves.png"

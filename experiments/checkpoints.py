@@ -1,0 +1,103 @@
+"""Checkpoints of everything a run goes on from, the newest two, never half written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import orbax.checkpoint as ocp
+from absl import logging
+
+from experiments.steps import TrainState
+
+_KEPT = 2
+
+
+class Progress(NamedTuple):
+    """Where a run stands between two epochs.
+
+    Attributes:
+      state: weights, statistics, states of optimizer and policy, keys.
+      history: the metrics of each epoch so far; as many as epochs are done. The order of the data
+        follows from their number and the seed.
+    """
+
+    state: TrainState
+    history: list[dict[str, float]]
+
+
+class Checkpoints:
+    """The checkpoints in a folder, named after the number of epochs done.
+
+    Orbax writes into a folder of another name, in the background, and renames it when all is
+    there: a death at any moment leaves the ones before. All processes take part.
+    """
+
+    def __init__(self, folder: Path):
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=ocp.checkpoint_managers.LatestN(_KEPT)
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._manager.close()  # waits for the last one to be written
+
+    def save(self, progress: Progress) -> None:
+        """Writes a checkpoint. Its arrays have been copied when this returns."""
+        self._manager.save(
+            len(progress.history),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(progress.state),
+                history=ocp.args.JsonSave({"epochs": progress.history}),
+            ),
+        )
+
+    def last_good(self) -> str:
+        """Where the newest checkpoint is, in words."""
+        self._manager.wait_until_finished()
+        newest = self._manager.latest_step()
+        return "none" if newest is None else str(self._manager.directory / str(newest))
+
+    def restore(self, blank: Callable[[int], TrainState]) -> Progress | None:
+        """Reads the newest checkpoint that can be read; those that cannot are removed.
+
+        Args:
+          blank: number of epochs done to shapes, types and placement of the state then.
+
+        Returns:
+          None where there is no checkpoint.
+
+        Raises:
+          ValueError: if there are checkpoints but none can be read.
+        """
+        damaged = []
+        for epoch in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                progress = self._read(epoch, blank(epoch))
+            except Exception as error:  # whatever the reader stumbles over
+                logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
+                damaged.append(epoch)
+                continue
+            for old in damaged:  # the run will write them again
+                self._manager.delete(old)
+            return progress
+        if damaged:
+            raise ValueError(
+                f"none of the checkpoints in {self._manager.directory} can be read; remove that "
+                "folder to start over."
+            )
+        return None
+
+    def _read(self, epoch: int, blank: TrainState) -> Progress:
+        read = self._manager.restore(
+            epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(blank), history=ocp.args.JsonRestore()
+            ),
+        )
+        return Progress(read.state, read.history["epochs"])
+
+    def _path(self, epoch: int) -> Any:
+        return self._manager.directory / str(epoch)

@@ -1,0 +1,59 @@
+"""The keys that all set-ups share, and what they mean."""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """Returns the defaults; every key can be set as ``--config.key=value``."""
+    config = ConfigDict()
+
+    config.dataset = placeholder(str)  # a name in experiments/data
+    config.data_dir = placeholder(str)  # where TFDS keeps it; unset: where TFDS looks by itself
+    config.image_size = 224  # of the crops of a streamed data set
+    config.workers = 8  # processes that decode a streamed data set
+    config.validation = 0.0  # share of the training set to evaluate on instead of the test set
+    config.train_examples = placeholder(int)  # how many to train on; unset: all
+    config.label_noise = 0.0  # share of the training labels that are wrong
+    config.noise_seed = 0  # which ones; fixed, so that all runs see the same labels
+    config.augment = placeholder(bool)  # pad, crop, flip; unset: as is usual for the data set
+    config.label_smoothing = 0.0  # share of each label that is spread over all classes
+
+    config.model = placeholder(str)  # a name in experiments/models
+    config.dtype = "float32"  # of the computation, or "bfloat16"; weights are float32
+    config.pretrained = placeholder(str)  # a ViT's .npz file to start from
+
+    config.method = "sgd"  # a name in experiments/methods.py
+    config.switch = ()  # ((100, "lookbehind_sam"), ...): another method after so many epochs
+    config.rho = placeholder(float)  # ascent radius; unset: 0.05 for SAM kinds, 0.5 for ASAM kinds
+    config.rho_over_k = False  # methods with k ascent steps: take steps of rho / k
+    config.eta = 0.01  # ASAM: added to |w|
+    config.k = 2  # ascent steps; for lookahead_sam the steps between two synchronizations
+    config.alpha = placeholder(object)  # slow step: a number in (0, 1], "adaptive", ...
+    config.alpha = "adaptive"
+    config.fast_optimizer = True  # Lookbehind: the optimizer moves the fast weights, as the
+    # authors' code has it; False: it is behind, as the paper has it
+    config.microbatches = 1  # parts of the batch that are perturbed on their own (m-SAM)
+    config.per_device_perturbation = False  # each device perturbs on its own part of the batch
+
+    config.lambda_1 = placeholder(float)  # AE kinds: last threshold; unset: the method's default
+    config.lambda_2 = placeholder(float)  # AE kinds: first threshold
+    config.decay = 0.9  # AE kinds: memory of the running mean and variance
+    config.reuse = 0.5  # LookSAM kinds: alpha, how far to lean towards the last sharp direction
+    config.period = 5  # looksam: SAM on every fifth step
+    config.probability = 0.5  # ss_sam: of SAM on a step
+    config.beta = 0.6  # esam: share of the weights that is perturbed
+    config.gamma = 0.5  # esam: share of the examples that the perturbed gradient is taken on
+
+    config.epochs = 200
+    config.batch_size = 128  # of all devices together; the last, partial one is dropped
+    config.eval_batch_size = 1000
+    config.optimizer = "sgd"  # or "adam", "adamw"
+    config.learning_rate = 0.1  # at the start
+    config.schedule = "cosine"  # to zero, or "step": a tenth after 25%, 50% and 75%
+    config.momentum = 0.9  # sgd
+    config.weight_decay = 5e-4  # as PyTorch's optimizer of the same name has it, on every weight
+
+    config.skip_nonfinite = 0  # how many steps in a row to leave out if not finite; 0: stop
+    config.seed = 0  # of the initial weights, the order of the examples, and augmentation
+    return config

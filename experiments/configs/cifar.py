@@ -1,0 +1,30 @@
+"""CIFAR as both papers train on it: flags choose data set, model, method and the paper's recipe.
+
+``--config=experiments/configs/cifar.py:lookbehind`` or ``...:aesam``.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+from experiments.registry import look_up
+
+_RECIPES = {
+    "lookbehind": {"schedule": "step", "weight_decay": 5e-4},
+    "aesam": {"schedule": "cosine", "weight_decay": 1e-4},
+}
+
+
+def get_config(recipe: str = "lookbehind") -> ConfigDict:
+    """Returns the defaults; ``base.py`` says what each key means.
+
+    Models of the papers are ``resnet18``, ``resnet34``, ``resnet50``, ``resnet32``, ``wrn28_2``,
+    ``wrn28_10``, ``pyramidnet110`` (300 epochs) and ``vit_s4`` (1200 epochs).
+
+    Args:
+      recipe: "lookbehind" or "aesam".
+    """
+    config = base.get_config()
+    config.dataset = "cifar10"
+    config.model = "resnet18"
+    config.update(look_up("recipe", recipe, _RECIPES))
+    return config

@@ -1,0 +1,21 @@
+"""ImageNet from scratch: ResNet-50, 90 epochs, batches of 512, as in the AE-SAM paper.
+
+The Lookbehind paper has ``--config.model=resnet18_imagenet``.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the defaults; ``base.py`` says what each key means."""
+    config = base.get_config()
+    config.dataset = "imagenet2012"
+    config.model = "resnet50_imagenet"
+    config.dtype = "bfloat16"
+    config.epochs = 90
+    config.batch_size = 512
+    config.eval_batch_size = 512
+    config.weight_decay = 1e-4
+    return config

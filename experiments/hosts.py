@@ -1,0 +1,38 @@
+"""Several hosts: the flags that name them, and the connection between their processes."""
+
+import jax
+from absl import flags
+
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    'Several hosts: address and port of process 0, or "auto" where the cluster says all three '
+    "(Slurm, Open MPI, Cloud TPU, Kubernetes).",
+)
+_COUNT = flags.DEFINE_integer("process_count", None, "Several hosts: number of processes.")
+_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which of them this is, from 0.")
+
+
+def connect() -> None:
+    """Joins the other processes, if the command line names any. Before any use of devices.
+
+    Raises:
+      ValueError: if the flags do not fit together, or "auto" finds no cluster.
+    """
+    coordinator, given = _COORDINATOR.value, (_COUNT.value, _ID.value)
+    if coordinator is None:
+        if given != (None, None):
+            raise ValueError("--process_count and --process_id need --coordinator=host:port.")
+    elif coordinator == "auto":
+        if given != (None, None):
+            raise ValueError("--coordinator=auto takes process count and id from the cluster.")
+        jax.distributed.initialize()
+    elif None in given:
+        raise ValueError("--coordinator=host:port needs --process_count and --process_id.")
+    else:
+        jax.distributed.initialize(coordinator, *given)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes logs."""
+    return jax.process_index() == 0

@@ -1,0 +1,73 @@
+"""The folder of a run: its config, versions, metrics, event files and checkpoints."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
+EVENTS, CHECKPOINTS = "events", "checkpoints"
+
+_PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
+_PLACES = ("data_dir",)  # keys that may change when a run moves to another machine
+
+
+def check_config(workdir: Path, config: ConfigDict) -> None:
+    """Raises ValueError where the folder holds a run of another config, with the difference."""
+    path = workdir / CONFIG
+    if not path.exists():
+        return
+    saved, asked = json.loads(path.read_text(encoding="utf-8")), _as_json(config)
+    differing = [
+        f"  {key}: {saved.get(key)!r} there, {asked.get(key)!r} asked for"
+        for key in sorted(saved | asked)
+        if saved.get(key) != asked.get(key) and key not in _PLACES
+    ]
+    if differing:
+        raise ValueError(
+            f"{workdir} holds a run of another config:\n"
+            + "\n".join(differing)
+            + "\nChoose another --workdir, or remove this one."
+        )
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Saves the config and the versions of the packages that matter."""
+    _write(workdir / VERSIONS, _dumps({name: version(name) for name in _PACKAGES}))
+    _write(workdir / CONFIG, _dumps(_as_json(config)))
+
+
+def write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Replaces a file of one JSON object a line."""
+    _write(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Reads such a file, an unfinished last line left out."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Adds a line to such a file."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _as_json(config: ConfigDict) -> dict[str, Any]:
+    return json.loads(config.to_json())
+
+
+def _dumps(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces a file in one move: whoever looks finds the old one or the new one, whole."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

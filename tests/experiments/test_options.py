@@ -1,0 +1,161 @@
+"""Schedules, optimizers, smoothing and the switch of methods, against their closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import feeds, optimizers, steps, switch
+from experiments.devices import make_mesh
+from experiments.methods import method
+from experiments.optimizers import optimizer
+from experiments.program import build_program, compiled, make_program
+from experiments.schedules import learning_rate
+
+W = jnp.array([1.0, -2.0])
+
+
+def test_the_rate_steps_down_at_the_quarters(config):
+    config.update(schedule="step", learning_rate=0.1)
+    rates = [learning_rate(config, 200)(step).item() for step in (0, 49, 50, 99, 100, 149, 150)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4], rtol=1e-5)
+
+
+def test_the_rate_falls_as_a_cosine(config):
+    config.update(schedule="cosine", learning_rate=0.1)
+    counts = jnp.arange(0, 21, 5)  # two calls of the optimizer in each of ten steps
+    rates = [learning_rate(config, 10, inner_steps=2)(count).item() for count in counts]
+    expected = 0.05 * (1 + np.cos(np.pi * (np.arange(0, 21, 5) // 2) / 10))
+    np.testing.assert_allclose(rates, expected, atol=1e-8)
+
+
+def moved(config, grads):
+    """The weights after steps along the gradients."""
+    tx, params = optimizer(config, 1000), W
+    state = tx.init(params)
+    for grad in grads:
+        updates, state = tx.update(grad, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def test_adam_decays_weights_as_pytorchs(config):
+    config.update(optimizer="adam", learning_rate=0.1, weight_decay=0.01)
+    g = jnp.array([0.3, 0.1])
+    decayed = g + 0.01 * W
+    np.testing.assert_allclose(moved(config, [g]), W - 0.1 * jnp.sign(decayed), rtol=1e-5)
+
+
+def test_adamw_decays_weights_beside_the_gradient(config):
+    config.update(optimizer="adamw", learning_rate=0.1, weight_decay=0.01)
+    g = jnp.array([0.3, 0.1])
+    np.testing.assert_allclose(moved(config, [g]), W - 0.1 * (jnp.sign(g) + 0.01 * W), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("inside", [True, False])
+def test_lookbehind_has_the_optimizer_inside_or_behind(config, name, inside):
+    config.update(method="lookbehind_sam", optimizer=name, fast_optimizer=inside, alpha=0.5)
+    tx = optax.with_extra_args_support(method("lookbehind_sam").build(config, 10))
+    grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
+    state = tx.init(W)
+    updates, state = tx.update(grad_fn(W, 0), state, W, grad_fn=grad_fn)
+    assert (updates * W < 0).all()  # downhill
+    kept = optax.tree.get_all_with_path(state, "count")
+    calls = {int(v) for p, v in kept if getattr(p[-1], "tuple_name", "") == "ScaleByScheduleState"}
+    assert calls == {config.k if inside else 1}
+
+
+@pytest.mark.parametrize("name", ["lookbehind_sam", "multistep_asam"])
+def test_rho_over_k_divides_rho(config, name):
+    def update(**changes):
+        config.update(method=name, k=4, **changes)
+        tx = optax.with_extra_args_support(method(name).build(config, 10))
+        grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
+        return tx.update(grad_fn(W, 0), tx.init(W), W, grad_fn=grad_fn)[0]
+
+    divided = update(rho=0.2, rho_over_k=True)
+    np.testing.assert_array_equal(divided, update(rho=0.05, rho_over_k=False))
+
+
+def test_labels_are_smoothed_in_training_only(config):
+    logits, labels = jnp.array([[2.0, 1.0, 0.0]]), jnp.array([1])
+    log_p = jax.nn.log_softmax(logits[0])
+    expected = -(0.9 * log_p[1] + 0.1 * log_p.mean())
+    np.testing.assert_allclose(steps._losses(logits, labels, 0.1)[0], expected, rtol=1e-6)
+
+    config.model = "dense"
+    dataset = feeds.load(config)
+    losses = {}
+    for smoothing in (0.0, 0.1):
+        config.label_smoothing = smoothing
+        program = compiled(make_program(config, dataset))
+        state = program.init(jax.random.key(0))
+        tested = program.evaluate(state, dataset.test)["loss"]
+        _, metrics = program.step(state, dataset.train, jnp.arange(128))
+        losses[smoothing] = (metrics["loss"], tested)
+    assert losses[0.0][0] != losses[0.1][0]
+    assert losses[0.0][1] == losses[0.1][1]
+
+
+def run(config, names):
+    """The state after one epoch of each of the methods."""
+    dataset = feeds.load(config)
+    state = None
+    for epoch, name in enumerate(names):
+        config.method = name
+        facts = feeds.facts_of(dataset)
+        program = compiled(build_program(config, facts, feeds.select_rows, make_mesh(1)))
+        batches = list(program.order(jax.random.key(1), epoch))
+        if state is None:
+            state = program.init(jax.random.key(0))
+        elif name != names[epoch - 1]:
+            state = program.adopt(state, epoch * len(batches))
+        for rows in batches:
+            state, _ = program.step(state, dataset.train, rows)
+    return state
+
+
+def test_a_switch_between_equal_methods_changes_nothing(config):
+    # Lookbehind with k = 1 and alpha = 1 is SAM: here with the optimizer inside, there behind.
+    config.update(model="dense", k=1, alpha=1.0, rho=0.1, epochs=4, train_examples=256)
+    stayed = run(config, ["sam"] * 4)
+    switched = run(config, ["sam", "lookbehind_sam", "sam", "multistep_sam"])
+    for kept in ("params", "batch_stats"):
+        pairs = zip(*(jax.tree.leaves(getattr(s, kept)) for s in (stayed, switched)), strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_schedules_go_on_after_a_switch(config):
+    config.update(model="dense", k=3, epochs=2, train_examples=256, batch_size=128)
+    state = run(config, ["ae_sam", "lookbehind_sam"])
+    (count,) = (
+        value
+        for path, value in optax.tree.get_all_with_path(state.opt_state, "count")
+        if getattr(path[-1], "tuple_name", "") == "ScaleByScheduleState"
+    )
+    assert count == 3 * 4  # three calls in each of four steps
+
+
+def test_the_methods_of_the_epochs(config):
+    config.update(method="sam", epochs=4, switch=((1, "lookbehind_sam"), (3, "sam")))
+    expected = ["sam", "lookbehind_sam", "lookbehind_sam", "sam"]
+    assert switch.methods_by_epoch(config) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong", [((0, "sam"),), ((4, "sam"),), ((2, "sam"), (1, "sgd")), ((1, 2),), (1, "sam")]
+)
+def test_a_switch_that_cannot_be_is_refused(config, wrong):
+    config.update(epochs=4, switch=wrong)
+    with pytest.raises(ValueError, match="switch must be pairs"):
+        switch.methods_by_epoch(config)
+
+
+@pytest.mark.parametrize("key", ["schedule", "optimizer"])
+def test_an_unknown_name_lists_the_valid_ones(config, key):
+    config[key] = "linear"
+    with pytest.raises(ValueError, match=f"unknown {key} 'linear'; valid ones: "):
+        optimizer(config, 10)

@@ -1,0 +1,182 @@
+"""Runs that stop and go on: the same weights to the bit, nothing lost, nothing mixed up."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import feeds, train
+from experiments.checkpoints import Checkpoints
+from experiments.configs import digits
+
+
+class Stop(Exception):
+    """Ends a run from within."""
+
+
+def set_up(_tiny_model):
+    """A small run whose state has keys, momentum and statistics."""
+    config = digits.get_config()
+    config.update(
+        model="dense", epochs=3, batch_size=256, train_examples=512, method="esam", augment=True
+    )
+    return config
+
+
+config = pytest.fixture(set_up)
+
+
+def weights(config, workdir):
+    """The arrays of the newest checkpoint."""
+    run = train.make_run(config)
+    with Checkpoints(workdir / "checkpoints") as saved:
+        progress = saved.restore(lambda epochs: train.shapes_after(run, epochs))
+    return len(progress.history), jax.tree.map(_numbers, progress.state)
+
+
+def _numbers(x):
+    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
+
+
+def stop_after(monkeypatch, epochs):
+    """Makes the next run stop when so many epochs are saved."""
+    save = Checkpoints.save
+
+    def save_and_stop(self, progress):
+        save(self, progress)
+        if len(progress.history) == epochs:
+            raise Stop
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_stop)
+
+
+def run_in_two(config, workdir, monkeypatch, epochs):
+    with monkeypatch.context() as patch:
+        stop_after(patch, epochs)
+        with pytest.raises(Stop):
+            train.main(config, workdir)
+
+
+@pytest.fixture(scope="module")
+def _uninterrupted(_tiny_model, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train.main(set_up(_tiny_model), workdir)
+    return workdir
+
+
+@pytest.fixture
+def whole(_uninterrupted, tmp_path):
+    """An uninterrupted run, a copy to do with as one likes."""
+    return shutil.copytree(_uninterrupted, tmp_path / "whole")
+
+
+def assert_same(config, first, second):
+    (epochs, ours), (_, theirs) = weights(config, first), weights(config, second)
+    assert epochs == config.epochs
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    lines = [(run / "metrics.jsonl").read_bytes() for run in (first, second)]
+    assert lines[0] == lines[1]
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights_and_metrics(
+    config, whole, tmp_path, monkeypatch
+):
+    stopped = tmp_path / "stopped"
+    run_in_two(config, stopped, monkeypatch, epochs=1)
+    # Lines that were written after the checkpoint are written again.
+    with open(stopped / "metrics.jsonl", "a", encoding="utf-8") as log:
+        log.write('{"epoch": 2, "train_loss": 1}\n{"epo')
+    train.main(config, stopped)
+    assert_same(config, whole, stopped)
+
+
+def test_a_finished_run_only_says_how_it_ended(config, whole, capsys):
+    before = (whole / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    train.main(config, whole)
+    assert "ESAM: test accuracy" in capsys.readouterr().out
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_newest_two_checkpoints_are_kept(whole):
+    names = sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert names == ["2", "3"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(config, whole, tmp_path, damage, caplog):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(whole, damaged)
+    newest = damaged / "checkpoints" / "3"
+    largest = max(newest.rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    if damage == "truncate":
+        largest.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[len(content) // 2] ^= 0xFF
+        largest.write_bytes(content)
+    else:
+        shutil.rmtree(newest / "state")
+    train.main(config, damaged)
+    assert any("checkpoints/3 cannot be read" in record.message for record in caplog.records)
+    assert_same(config, whole, damaged)
+
+
+def test_nothing_readable_is_an_error(config, whole):
+    for path in (whole / "checkpoints").glob("*/state"):
+        shutil.rmtree(path)
+    with pytest.raises(SystemExit, match=r"none of the checkpoints in .* can be read"):
+        train.main(config, whole)
+
+
+def test_another_config_is_refused_with_the_difference(config, whole):
+    config.update(rho=0.2, seed=1, data_dir="elsewhere")
+    with pytest.raises(SystemExit) as error:
+        train.main(config, whole)
+    message = str(error.value)
+    assert "rho: None there, 0.2 asked for" in message
+    assert "seed: 0 there, 1 asked for" in message
+    assert "data_dir" not in message
+
+
+def test_what_is_saved_beside_a_run(config, whole):
+    versions = json.loads((whole / "versions.json").read_text())
+    assert versions["jax"] == jax.__version__
+    assert {"jaxlib", "optax", "flax", "optax-lookbehind"} <= versions.keys()
+    assert json.loads((whole / "config.json").read_text())["method"] == "esam"
+
+
+def exploding(monkeypatch):
+    """One training image becomes infinite."""
+    load = feeds.load
+
+    def with_infinity(config):
+        dataset = load(config)
+        images = dataset.train.images.astype(np.float32)
+        images[7] = np.inf
+        return dataset._replace(train=dataset.train._replace(images=images))
+
+    monkeypatch.setattr(feeds, "load", with_infinity)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
+    config.method = "sam"
+    run_in_two(config, tmp_path, monkeypatch, epochs=1)
+    exploding(monkeypatch)
+    with pytest.raises(SystemExit, match=r"loss is nan at step \d+ \(epoch 2.*checkpoints/1\."):
+        train.main(config, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["lookbehind_sam", "ae_sam"])
+def test_or_is_left_out_when_asked(config, tmp_path, monkeypatch, method):
+    config.update(method=method, skip_nonfinite=3)
+    exploding(monkeypatch)
+    train.main(config, tmp_path)
+    lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [1, 1, 1]
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
+    _, state = weights(config, tmp_path)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
