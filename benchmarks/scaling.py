@@ -60,7 +60,9 @@ def _in_subprocess(devices: int, setup: Setup) -> list[Row]:
 
 def _measure_here(setup: Setup) -> list[Row]:
     """All methods on all devices of this process."""
-    mesh = jax.make_mesh((jax.device_count(),), (_AXIS,))
+    # Auto: the models leave the sharding of their activations to the compiler.
+    auto = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((jax.device_count(),), (_AXIS,), axis_types=auto)
     job = jobs.create(setup.models()["ViT"], setup)
     batch = jax.device_put(job.batch, NamedSharding(mesh, PartitionSpec(_AXIS)))
     job = job._replace(batch=batch)

@@ -55,17 +55,18 @@ def test_sam_and_asam_are_one_step(alias, perturbation, float64):
     np.testing.assert_array_equal(one, emitted(ol.multistep(perturbation), matrix, jnp.asarray(w)))
 
 
-def test_sam_equals_optax_contrib_sam(float64):
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_multistep_sam_equals_optax_contrib_sam(k, float64):
     params, loss_fn = network(dtype=jnp.float64)
     data = jax.tree.map(lambda x: x[0], batches(dtype=jnp.float64))
     theirs = optax.contrib.sam(
         optax.sgd(0.1),
         optax.chain(optax.contrib.normalize(), optax.sgd(0.05)),
-        sync_period=2,
+        sync_period=k + 1,
         opaque_mode=True,
     )
     results = []
-    for tx in (theirs, optax.chain(ol.sam(0.05), optax.sgd(0.1))):
+    for tx in (theirs, optax.chain(ol.multistep_sam(k, 0.05), optax.sgd(0.1))):
         step, weights, state = jax.jit(make_step(tx, loss_fn)), params, tx.init(params)
         for _ in range(5):
             weights, state, _ = step(weights, state, data)
