@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test bench lint format
+.PHONY: venv demo test test-all bench lint format
 
 venv: .venv/installed
 
@@ -19,6 +19,9 @@ bench: venv  # what a step costs on this machine, beside the gradients it is mad
 	$(BIN)/python -m benchmarks.run
 
 test: venv
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+test-all: venv  # the slow ones too: processes that are killed, processes that train together
 	$(BIN)/pytest -n auto --dist worksteal
 
 lint: venv

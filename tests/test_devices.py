@@ -155,7 +155,8 @@ def test_synced_perturbation_equals_one_device_on_the_global_batch(name, ways, p
 
 @pytest.mark.parametrize(
     ("name", "ways"),
-    [(n, WAYS) for n in THOROUGHLY] + [(n, ["shard_map", "vmap"]) for n in BRIEFLY],
+    [(n, WAYS) for n in THOROUGHLY]
+    + [pytest.param(n, ["shard_map", "vmap"], marks=pytest.mark.slow) for n in BRIEFLY],
 )
 def test_unsynced_perturbation_is_the_same_everywhere_and_is_m_sharpness(name, ways, problem):
     tx = METHODS[name](axis_name="data", sync_perturbation=False)

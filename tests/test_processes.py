@@ -35,6 +35,7 @@ def run(processes, method):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lookbehind_adaptive", "ae_sam"])
 def test_two_processes_equal_one(method):
     (expected,) = run(1, method)

@@ -84,6 +84,7 @@ def test_data_that_is_not_there_is_said_with_the_way_to_get_it(pytestconfig, tmp
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_not_been(pytestconfig):
     script = pytestconfig.rootpath / "tests" / "experiments" / "kill_and_resume.py"
     flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=512"]

@@ -85,7 +85,7 @@ def test_processes_together_see_the_batches_of_one(splits):
             )
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_restored_stream_goes_on_where_it_was(splits, workers):
     flags.FLAGS.mark_as_parsed()  # Grain reads its flags when it starts processes
     batches = train_batches(splits)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 SCRIPT = pathlib.Path(__file__).parent / "train_in_processes.py"
 FLAGS = [
@@ -57,6 +58,7 @@ def metrics(workdir):
     return [list(json.loads(line).values()) for line in lines]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_resume(pytestconfig, tmp_path):
     root = pytestconfig.rootpath
     flags = ["--config.epochs=4", "--config.method=sam", "--config.switch=((2,'ae_sam'),)"]
