@@ -117,12 +117,12 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
         # A policy counts the steps on which it took the ascent; the others always do.
         ascents.append(optax.tree.get(epoch.state.opt_state, "applied", steps))
     per_ascent = method(config.method).ascent_gradients(config)
-    share = np.mean(jax.device_get(ascents)).item() / steps if per_ascent else 0.0
+    shares = np.array(jax.device_get(ascents)) / steps if per_ascent else np.zeros(SEEDS)
     return Result(
         name,
         {m: np.array([[e[m] for e in curve] for curve in curves]) for m in curves[0][0]},
-        applied=share,
-        gradients=1 + share * per_ascent,
+        applied=shares,
+        gradients=1 + shares.mean().item() * per_ascent,
         seconds=time.perf_counter() - started,
     )
 

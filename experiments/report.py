@@ -14,14 +14,14 @@ class Result(NamedTuple):
     Attributes:
       name: the method, with its settings.
       curves: by metric, values of shape ``[seed, epoch]``.
-      applied: share of the training steps that were sharpness-aware.
+      applied: share of the training steps that were sharpness-aware, for each seed.
       gradients: gradients per training step, the clean one included.
       seconds: wall-clock time of all seeds, compilation included.
     """
 
     name: str
     curves: dict[str, np.ndarray]
-    applied: float
+    applied: np.ndarray
     gradients: float
     seconds: float
 
@@ -42,12 +42,13 @@ def markdown_table(results: Sequence[Result]) -> str:
     for result in results:
         accuracy = 100 * result.curves["test_accuracy"][:, -1]
         loss = result.curves["train_loss"][:, -1]
+        share = 100 * result.applied
         rows.append(
             [
                 result.name,
                 f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}",
                 f"{loss.mean():.3f}",
-                f"{100 * result.applied:.0f}",
+                f"{share.mean():.1f} ± {share.std(ddof=1):.1f}",
                 f"{result.gradients:.2f}",
                 f"{result.seconds:.1f}",
             ]
@@ -61,7 +62,11 @@ def markdown_table(results: Sequence[Result]) -> str:
 def write_json(path: Path, results: Sequence[Result]) -> None:
     """Writes the results with all their curves."""
     records = [
-        result._asdict() | {"curves": {name: c.tolist() for name, c in result.curves.items()}}
+        result._asdict()
+        | {
+            "curves": {name: c.tolist() for name, c in result.curves.items()},
+            "applied": result.applied.tolist(),
+        }
         for result in results
     ]
     path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

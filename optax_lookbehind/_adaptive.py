@@ -49,7 +49,8 @@ def adaptive_policy(
       \end{align*}
 
     ``inner`` runs when :math:`s_t \ge \mu_t + c_t \sigma_t`; otherwise the plain gradient is
-    emitted and the step costs one gradient, the caller's. Change this::
+    emitted, or :math:`k \alpha` times it where ``inner`` is a Lookbehind, and the step costs one
+    gradient, the caller's. Change this::
 
       tx = optax.chain(sam(rho=0.05), optax.sgd(0.1))
 

@@ -18,7 +18,8 @@ def periodic_policy(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Runs ``inner`` on every ``period``-th step, beginning with the first.
 
-    On the other steps the plain gradient is emitted, or with ``reuse`` LookSAM's
+    On the other steps the plain gradient is emitted (around a Lookbehind :math:`k \alpha` times it,
+    so that steps are equally long), or with ``reuse`` LookSAM's
     :math:`g + \alpha \lVert g \rVert v / \lVert v \rVert`, and the step costs one gradient. Use it
     as :func:`adaptive_policy`; ``optax.tree.get(state, "applied")`` counts the uses.
 
@@ -59,7 +60,8 @@ def random_policy(
 ) -> optax.GradientTransformationExtraArgs:
     """Runs ``inner`` on a random share of the steps, drawn anew in each.
 
-    On the other steps the plain gradient is emitted and the step costs one gradient. Use it as
+    On the other steps the plain gradient is emitted (around a Lookbehind ``k * alpha`` times it,
+    so that steps are equally long) and the step costs one gradient. Use it as
     :func:`adaptive_policy`; ``optax.tree.get(state, "applied")`` counts the uses.
 
     Args:
