@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import against_optax, against_pytorch, compilation, scaling, step_time
-from benchmarks.machine import describe
+from benchmarks.machine import describe, keep_freed_memory
 from benchmarks.report import Table, update_docs, write
 from benchmarks.setups import Setup, choose
 
@@ -33,6 +33,9 @@ def main() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     setup = choose(arguments.quick)
     machine = describe(setup)
+    if jax.default_backend() == "cpu":
+        kept = "kept by" if keep_freed_memory() else "not kept by"
+        machine += f" Freed memory is {kept} the process."
     if arguments.quick:
         machine += " A quick run: the numbers show that it works and nothing else."
     print(machine, flush=True)

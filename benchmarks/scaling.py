@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import optax_lookbehind as ol
 from benchmarks import job as jobs
 from benchmarks.all_reduces import count_all_reduces
+from benchmarks.machine import keep_freed_memory
 from benchmarks.report import Row, Table
 from benchmarks.setups import LAPTOP, Setup
 from benchmarks.step_time import RHO, SGD
@@ -106,4 +107,5 @@ def _compile(job: jobs.Job, method: Method, how: str, mesh: jax.sharding.Mesh) -
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     print(json.dumps(_measure_here(Setup(*json.loads(sys.argv[1])))))
