@@ -22,10 +22,14 @@ class AdaptiveState(NamedTuple):
     Attributes:
       mu: its mean.
       var: its variance.
+      threshold: ``mu + c * sigma``, which the last squared gradient norm was compared with: 0
+        before the first step, and infinite where the lambdas are. A gradient that is not finite
+        changes none of the three.
     """
 
     mu: jax.Array
     var: jax.Array
+    threshold: jax.Array
 
 
 def adaptive_policy(
@@ -58,9 +62,9 @@ def adaptive_policy(
 
       tx = optax.chain(adaptive_policy(sam(rho=0.05), total_steps=20_000), optax.sgd(0.1))
 
-    ``optax.tree.get(state, "applied")`` counts the steps on which ``inner`` ran; ``"mu"`` and
-    ``"var"`` read the statistics. Under ``jax.vmap`` over seeds both branches are computed, as
-    for every ``jax.lax.cond``: the result is the same, the saving is gone.
+    ``optax.tree.get(state, "applied")`` counts the steps on which ``inner`` ran; ``"mu"``,
+    ``"var"`` and ``"threshold"`` read the statistics. Under ``jax.vmap`` over seeds both branches
+    are computed, as for every ``jax.lax.cond``: the result is the same, the saving is gone.
 
     Args:
       inner: any sharpness-aware transformation of this package that emits a gradient, given the
@@ -93,7 +97,11 @@ def adaptive_policy(
 
     def init_decision(params: optax.Params) -> AdaptiveState:
         dtype = scalar_dtype(params)
-        return AdaptiveState(mu=jnp.zeros([], dtype), var=jnp.exp(jnp.asarray(-10, dtype)))
+        return AdaptiveState(
+            mu=jnp.zeros([], dtype),
+            var=jnp.exp(jnp.asarray(-10, dtype)),
+            threshold=jnp.zeros([], dtype),
+        )
 
     def decide(
         state: AdaptiveState, count: jax.Array, grads: optax.Updates
@@ -105,11 +113,11 @@ def adaptive_policy(
         # From lambda_2 to lambda_1; two equal infinite values have no difference to be scaled.
         way = jnp.where(lambda_1 == lambda_2, 0, lambda_1 - lambda_2)
         c = jnp.asarray(lambda_2, mu.dtype) + progress * way
-        use = s >= mu + jnp.where(jnp.isinf(c), c, c * jnp.sqrt(var))
+        threshold = mu + jnp.where(jnp.isinf(c), c, c * jnp.sqrt(var))
         # A gradient that is not finite says nothing about the landscape.
         known = jnp.isfinite(s) & jnp.isfinite(var)
-        new = optax.tree.cast_like(AdaptiveState(mu, var), state)
-        return use, optax.tree.where(known, new, state)
+        new = optax.tree.cast_like(AdaptiveState(mu, var, threshold), state)
+        return s >= threshold, optax.tree.where(known, new, state)
 
     return policy(inner, init_decision, decide, reuse, axis_name)
 

@@ -47,7 +47,7 @@ class AdaptiveInNumPy:
 
     def __init__(self, lambda_1, lambda_2, decay, total_steps):
         self.lambda_1, self.lambda_2, self.d, self.total = lambda_1, lambda_2, decay, total_steps
-        self.mu, self.var, self.t = 0.0, np.exp(-10), 0
+        self.mu, self.var, self.t, self.threshold = 0.0, np.exp(-10), 0, 0.0
 
     def __call__(self, g):
         s = g @ g
@@ -55,7 +55,8 @@ class AdaptiveInNumPy:
         self.var = self.d * self.var + (1 - self.d) * (s - self.mu) ** 2
         c = self.t / self.total * self.lambda_1 + (1 - self.t / self.total) * self.lambda_2
         self.t += 1
-        return s >= self.mu + c * np.sqrt(self.var)
+        self.threshold = self.mu + c * np.sqrt(self.var)
+        return s >= self.threshold
 
 
 class PeriodicInNumPy:
@@ -107,8 +108,9 @@ def test_ae_sam_follows_the_paper(lambda_1, lambda_2, decay, seed, float64):
     assert_same(result, expected)
     if decay:
         assert 0 < expected[1].sum() < STEPS
-        np.testing.assert_allclose(optax.tree.get(result[2], "mu"), decide.mu, rtol=1e-12)
-        np.testing.assert_allclose(optax.tree.get(result[2], "var"), decide.var, rtol=1e-12)
+        for name in ("mu", "var", "threshold"):
+            kept, expected = optax.tree.get(result[2], name), getattr(decide, name)
+            np.testing.assert_allclose(kept, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -267,6 +269,17 @@ def test_policies_nest(float64):
     assert state[0].inner_state.applied == sum(yes)
 
 
+@pytest.mark.parametrize("threshold", [-jnp.inf, jnp.inf])
+def test_an_infinite_lambda_is_an_infinite_threshold_beside_finite_statistics(threshold):
+    tx, w = ol.ae_sam(RHO, STEPS, threshold, threshold), jnp.ones(2, jnp.bfloat16)
+    start = tx.init(w)
+    assert start.decision_state.threshold == 0
+    _, state = tx.update(w, start, w, grad_fn=lambda p, i: p)
+    assert state.decision_state.threshold == threshold
+    assert state.decision_state.threshold.dtype == jnp.float32
+    assert np.isfinite([state.decision_state.mu, state.decision_state.var]).all()
+
+
 def test_one_gradient_that_is_not_finite_does_not_end_the_adaptive_policy():
     tx, w = ol.ae_sam(0.1, 1000, -0.5, -0.5), jnp.ones(2)
     state = tx.init(w)
@@ -274,7 +287,7 @@ def test_one_gradient_that_is_not_finite_does_not_end_the_adaptive_policy():
         g = w * (jnp.nan if t == 3 else 1.0 + t % 2)
         updates, state = tx.update(g, state, w, grad_fn=lambda p, i: g)
         assert np.isnan(updates).any() == (t == 3)
-    assert np.isfinite(state.decision_state.mu)
+        assert np.isfinite(state.decision_state).all()
     assert state.applied > 5
 
 
