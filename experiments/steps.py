@@ -9,6 +9,7 @@ import optax
 from flax import nnx
 
 import optax_lookbehind as ol
+from experiments import decisions
 from experiments.data import Examples
 from experiments.parts import mean_over, own_copy
 
@@ -58,7 +59,11 @@ class Task(NamedTuple):
 
 
 def train_step(task: Task, state: TrainState, batch: Examples) -> tuple[TrainState, Metrics]:
-    """Takes one optimizer step; loss and accuracy are those of the clean forward pass."""
+    """Takes one optimizer step.
+
+    Loss and accuracy are those of the clean forward pass; what else is measured is what the method
+    decided, and whether the step was left out.
+    """
     next_key, draw = jax.random.split(state.key)
     # Before the batch is divided: the images do not depend on how it is.
     batch = Examples(task.augment(draw, batch.images), batch.labels)
@@ -71,7 +76,8 @@ def train_step(task: Task, state: TrainState, batch: Examples) -> tuple[TrainSta
     if task.skips:
         moved, skipped = _unless_not_finite(task.skips, weights, moved)
         metrics |= {"skipped": skipped}
-    return TrainState(*moved, next_key), metrics
+    new = TrainState(*moved, next_key)
+    return new, metrics | decisions.of_step(state.opt_state, new.opt_state)
 
 
 def _update(

@@ -31,7 +31,7 @@ def test_a_run_writes_config_and_metrics(pytestconfig, tmp_path):
     assert (saved["k"], saved["alpha"], saved["rho"]) == (5, 0.5, None)
     (line,) = (workdir / "metrics.jsonl").read_text().splitlines()
     names = {"epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"}
-    assert json.loads(line).keys() == names
+    assert json.loads(line).keys() == names | {"train_alpha"}
     assert "Lookbehind-SAM: test accuracy" in done.stdout
     assert str(workdir) in done.stdout
     assert "100%" in done.stderr  # the progress bar
