@@ -25,53 +25,66 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def run(processes, workdir, *flags, root, expect=0):
-    """Trains in so many processes; returns what they said."""
+def by_flags(processes):
+    """The flags that connect processes, for each of them, and nothing in their environments."""
     several = [f"--coordinator=127.0.0.1:{free_port()}", f"--process_count={processes}"]
+    return [([*several, f"--process_id={i}"], {}) for i in range(processes)]
+
+
+def by_slurm(processes):
+    """What Slurm tells each task of a node."""
+    port = {"JAX_COORDINATOR_PORT": str(free_port())}  # Slurm's is made from the job's number
+    job = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": str(processes)}
+    ids = [{"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(processes)]
+    return [(["--coordinator=auto"], job | port | own) for own in ids]
+
+
+def run(workdir, *flags, root, connections=(([], {}),)):
+    """Trains in a process for each connection; returns what they said."""
     started = [
         subprocess.Popen(
             [
                 sys.executable,
                 SCRIPT,
-                str(4 // processes),
+                str(4 // len(connections)),
                 *FLAGS,
                 f"--workdir={workdir}",
                 *flags,
-                *([*several, f"--process_id={i}"] if processes > 1 else []),
+                *own_flags,
             ],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(root), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for i in range(processes)
+        for own_flags, variables in connections
     ]
     said = [process.communicate(timeout=300) for process in started]
     for process, (_, errors) in zip(started, said, strict=True):
-        assert process.returncode == expect, errors
+        assert process.returncode == 0, errors
     return said
 
 
 def metrics(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [list(json.loads(line).values()) for line in lines]
+    return [value for line in lines for value in json.loads(line).values()]
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_resume(pytestconfig, tmp_path):
     root = pytestconfig.rootpath
     flags = ["--config.epochs=4", "--config.method=sam", "--config.switch=((2,'ae_sam'),)"]
-    run(1, tmp_path / "one", *flags, root=root)
+    run(tmp_path / "one", *flags, root=root)
     expected = metrics(tmp_path / "one")
-    said = run(2, tmp_path / "two", *flags, root=root)
+    said = run(tmp_path / "two", *flags, root=root, connections=by_flags(2))
     np.testing.assert_allclose(metrics(tmp_path / "two"), expected, rtol=0, atol=1e-5)
     assert "test accuracy" in said[0][0]  # only the first process writes
     assert "test accuracy" not in said[1][0]
 
-    # Back to the checkpoint before the last, as if the processes had died.
+    # Back to the checkpoint before the last, as if the processes had died; on with Slurm.
     for path in (tmp_path / "two" / "checkpoints" / "4" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    run(2, tmp_path / "two", *flags, root=root)
+    run(tmp_path / "two", *flags, root=root, connections=by_slurm(2))
     np.testing.assert_allclose(metrics(tmp_path / "two"), expected, rtol=0, atol=1e-5)
