@@ -1,4 +1,4 @@
-"""Checkpoints of everything a run goes on from, the newest two, never half written."""
+"""Checkpoints of everything a run goes on from, the newest two or more, never half written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,12 @@ from absl import logging
 from experiments.steps import TrainState
 
 _KEPT = 2
+
+
+def check_keep_every(keep_every: int | None) -> None:
+    """Raises ValueError unless it is None or a number of epochs."""
+    if keep_every is not None and keep_every < 1:
+        raise ValueError(f"keep_every must be >= 1, got {keep_every}.")
 
 
 class Progress(NamedTuple):
@@ -32,9 +38,13 @@ class Checkpoints:
     there: a death at any moment leaves the ones before. All processes take part.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, keep_every: int | None = None):
+        """Opens the folder; ``keep_every`` is n where those of every n-th epoch are kept, too."""
+        kept = [ocp.checkpoint_managers.LatestN(_KEPT)]
+        if keep_every is not None:
+            kept.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.LatestN(_KEPT)
+            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(kept)
         )
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 

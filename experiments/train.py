@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from experiments import cli, feeds, hosts, metrics, models
 from experiments import workdir as files
-from experiments.checkpoints import Checkpoints, Progress
+from experiments.checkpoints import Checkpoints, Progress, check_keep_every
 from experiments.devices import make_mesh, place, replicated
 from experiments.logs import Logs, Silence
 from experiments.methods import method
@@ -61,7 +61,8 @@ def main(config: ConfigDict, workdir: Path | None = None) -> None:
         if hosts.is_first():
             workdir.mkdir(parents=True, exist_ok=True)
             files.write_config(workdir, config)
-    with cli.user_errors(), Checkpoints(workdir / files.CHECKPOINTS) as checkpoints:
+    folder = workdir / files.CHECKPOINTS
+    with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
         progress = checkpoints.restore(partial(shapes_after, run))
         if progress is None:
             progress = Progress(initial_state(run), [])
@@ -79,6 +80,7 @@ def default_workdir(config: ConfigDict) -> Path:
 
 def make_run(config: ConfigDict) -> Run:
     """Loads the data and builds the program of every method that the config uses."""
+    check_keep_every(config.keep_every)
     mesh = make_mesh()
     names = methods_by_epoch(config)
     _, order_key = keys(config.seed)

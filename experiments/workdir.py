@@ -13,7 +13,9 @@ CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jso
 EVENTS, CHECKPOINTS = "events", "checkpoints"
 
 _PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
-_PLACES = ("data_dir",)  # keys that may change when a run moves to another machine
+# Keys that may change when a run moves to another machine. Not keep_every: going on with another
+# one would remove checkpoints that were to stay.
+_PLACES = ("data_dir",)
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:

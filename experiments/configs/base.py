@@ -55,5 +55,6 @@ def get_config() -> ConfigDict:
     config.weight_decay = 5e-4  # as PyTorch's optimizer of the same name has it, on every weight
 
     config.skip_nonfinite = 0  # how many steps in a row to leave out if not finite; 0: stop
+    config.keep_every = placeholder(int)  # n: every n-th checkpoint as well; unset: the newest two
     config.seed = 0  # of the initial weights, the order of the examples, and augmentation
     return config

@@ -106,6 +106,26 @@ def test_the_newest_two_checkpoints_are_kept(whole):
     assert names == ["2", "3"]
 
 
+def test_every_nth_checkpoint_is_kept_too(config, tmp_path, monkeypatch):
+    config.update(method="sgd", epochs=6, keep_every=2)
+    run_in_two(config, tmp_path, monkeypatch, epochs=3)
+    folder = tmp_path / "checkpoints"
+    assert {path.name for path in folder.iterdir()} == {"2", "3"}
+    config.keep_every = None
+    with pytest.raises(SystemExit, match="keep_every: 2 there, None asked for"):
+        train.main(config, tmp_path)
+    config.keep_every = 2
+    train.main(config, tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"2", "4", "5", "6"}
+
+
+def test_no_run_begins_with_a_keep_every_that_cannot_be(config, tmp_path):
+    config.keep_every = 0
+    with pytest.raises(SystemExit, match="keep_every must be >= 1, got 0"):
+        train.main(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(config, whole, tmp_path, damage, caplog):
     damaged = tmp_path / "damaged"
