@@ -43,9 +43,10 @@ def measure(setup: Setup) -> Table:
     return Table(
         f"Steps of the ViT on virtual CPU devices, one batch of {setup.batch} split among them",
         rows,
-        "The devices share the cores, so the time cannot fall: what it shows is the cost of "
-        "splitting. All-reduces are counted in the compiled program, those in loops as often as "
-        "the loop turns; one all-reduce averages all leaves of a gradient.",
+        "The devices share the machine's cores: two of them can use two cores better than one "
+        "does, more than there are cores show what splitting costs. All-reduces are counted in the "
+        "compiled program, those in loops as often as the loop turns; one all-reduce averages all "
+        "leaves of a gradient.",
     )
 
 
