@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -111,3 +113,26 @@ class Checkpoints:
 
     def _path(self, epoch: int) -> Any:
         return self._manager.directory / str(epoch)
+
+
+def kept_epochs(folder: Path) -> list[int]:
+    """After which epochs the folder has a whole checkpoint, rising. Nothing in it is changed."""
+    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+
+
+def read_parts(folder: Path, epoch: int, blank: dict[str, Any]) -> dict[str, Any]:
+    """Reads parts of the state in a checkpoint. Nothing in the folder is changed.
+
+    They come as NumPy arrays: it does not matter how many devices the run had, or this machine has.
+
+    Args:
+      folder: of the checkpoints.
+      epoch: number of epochs done.
+      blank: fields of ``TrainState`` to trees of the shapes in them; other fields are not read.
+    """
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), blank)
+    with ocp.PyTreeCheckpointer() as reader:
+        return reader.restore(
+            folder.absolute() / str(epoch) / "state",
+            args=ocp.args.PyTreeRestore(blank, restore_args=as_numpy, partial_restore=True),
+        )

@@ -121,15 +121,7 @@ def streamed(config: ConfigDict, mesh: Mesh) -> Feed:
         raise ValueError("label_noise is for data sets that fit in memory.")
     check_divisible("eval_batch_size", config.eval_batch_size, mesh.size, "devices")
     splits = imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
-    size = config.image_size
-    facts = Facts(
-        examples=len(splits.train),
-        image_shape=(size, size, 3),
-        num_classes=imagenet.NUM_CLASSES,
-        mean=imagenet.MEAN,
-        std=imagenet.STD,
-        augment=False,  # the host crops and flips
-    )
+    facts, size = streamed_facts(config, splits), config.image_size
     steps = steps_per_epoch(config, facts.examples)
     batches = imagenet.train_batches(splits.train, config.batch_size, config.seed, image_size=size)
     test_batches = imagenet.eval_batches(splits.test, config.eval_batch_size, image_size=size)
@@ -144,6 +136,18 @@ def streamed(config: ConfigDict, mesh: Mesh) -> Feed:
             yield from_each_process(batch, mesh)
 
     return Feed(facts, train, test, lambda batch: batch)
+
+
+def streamed_facts(config: ConfigDict, splits: imagenet.Splits) -> Facts:
+    """The facts about ImageNet."""
+    return Facts(
+        examples=len(splits.train),
+        image_shape=(config.image_size, config.image_size, 3),
+        num_classes=imagenet.NUM_CLASSES,
+        mean=imagenet.MEAN,
+        std=imagenet.STD,
+        augment=False,  # the host crops and flips
+    )
 
 
 def padded(test: Examples, config: ConfigDict, mesh: Mesh) -> Iterator[Examples]:

@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import pytest
+from analyzed import train_runs
 from small import Dense
 
 from experiments import models
@@ -40,3 +41,9 @@ def config(_tiny_model):
     config = digits.get_config()
     config.update(model="tiny", epochs=2, batch_size=128)
     return config
+
+
+@pytest.fixture(scope="session")
+def runs(_tiny_model, tmp_path_factory):
+    """Workdirs of small runs, by name."""
+    return train_runs(tmp_path_factory.mktemp("runs"))

@@ -1,0 +1,212 @@
+"""``python -m experiments.analyze``: its numbers are the library's at the checkpoint's weights."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from analyzed import QUICK, analysis_of, compilations, config_of
+from flax import nnx
+from small import Dense
+
+from experiments import analyze, train
+from experiments.analysis import MEASURES, data
+from experiments.analysis.runs import open_run
+from experiments.checkpoints import Checkpoints
+from optax_lookbehind import sam_perturbation, sharpness
+
+
+@pytest.fixture(scope="module")
+def found(runs, tmp_path_factory):
+    """The JSON of an analysis of all runs."""
+    return analysis_of(runs.values(), tmp_path_factory.mktemp("analysis"))
+
+
+def of_run(found, path):
+    (run,) = (run for run in found["runs"] if run["path"] == str(path))
+    return run["measures"]
+
+
+def opened(runs, name, *flags):
+    options = analyze.parser().parse_args([str(runs[name]), *QUICK.split(), *flags])
+    return open_run(runs[name], options)
+
+
+def trained(runs, name):
+    """Weights and statistics, read as the training does."""
+    run = train.make_run(config_of(name))
+    with Checkpoints(runs[name] / "checkpoints") as saved:
+        state = saved.restore(lambda epochs: train.shapes_after(run, epochs)).state
+    # From the eight devices of the run to one.
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), (state.params, state.batch_stats))
+
+
+def dense(params, statistics):
+    graphdef = nnx.graphdef(Dense(10, 1, dtype=jnp.float32, rngs=nnx.Rngs(0)))
+    return nnx.merge(graphdef, params, statistics, copy=True)
+
+
+def loss_with(statistics, mode="eval"):
+    """The loss written afresh, with the statistics in its closure."""
+
+    def loss(params, batch):
+        images, labels = batch
+        model = dense(params, statistics)
+        getattr(model, mode)()
+        return -jax.nn.log_softmax(model(images))[jnp.arange(len(labels)), labels].mean()
+
+    return loss
+
+
+def minibatches(name, m=128):
+    loaded = data.load(config_of(name), 512, 100)
+    images, labels = loaded.train
+    images = (images - loaded.facts.mean) / loaded.facts.std
+    return images.reshape(-1, m, 8, 8, 1), labels.reshape(-1, m)
+
+
+@pytest.mark.parametrize("mode", ["running", "batch"])
+def test_m_sharpness(runs, tmp_path, mode):
+    params, statistics = trained(runs, "sgd-0")
+    flags = ["--measures=m_sharpness", f"--batchnorm={mode}", "--steps=2", "--m=64"]
+    found = analysis_of([runs["sgd-0"]], tmp_path, *flags)
+    measured = of_run(found, runs["sgd-0"])["m_sharpness"]
+    loss = loss_with(statistics, {"running": "eval", "batch": "train"}[mode])
+    batches = minibatches("sgd-0", m=64)
+    for ball, radii in ("sam", [0.05, 0.1]), ("asam", [0.5]):
+        expected = sharpness.m_sharpness(loss, params, batches, radii, ball, steps=2)
+        np.testing.assert_allclose(measured[ball], expected, rtol=1e-3)
+    losses = jax.lax.map(lambda batch: loss(params, batch), batches)
+    np.testing.assert_allclose(measured["loss"], losses.mean(), rtol=1e-5)
+
+
+def test_curvature(runs, found):
+    params, statistics = trained(runs, "k2")
+    what = (loss_with(statistics), params, minibatches("k2"))
+    measured = of_run(found, runs["k2"])["curvature"]
+    top = sharpness.hessian_eigenvalues(*what, 2)
+    np.testing.assert_allclose(measured["eigenvalues"], top, rtol=1e-3)
+    trace = sharpness.hessian_trace(*what, samples=2)
+    np.testing.assert_allclose(measured["trace"], trace.trace, rtol=1e-3)
+
+
+def test_gradients_of_random_minibatches(runs, found):
+    params, statistics = trained(runs, "sgd-1")
+    measured = of_run(found, runs["sgd-1"])["gradients"]
+    parts = measured["squared_norm"] + measured["variance"]
+    np.testing.assert_allclose(np.mean(measured["squared_norms"]), parts, rtol=1e-4)
+    # All of the examples in one minibatch have the mean gradient, about.
+    images, labels = minibatches("sgd-1", m=512)
+    grads = jax.grad(loss_with(statistics))(params, (images[0], labels[0]))
+    squared = float(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
+    assert measured["squared_norm"] == pytest.approx(squared, abs=3 * measured["variance"] / 20)
+    assert len(measured["squared_norms"]) == len(measured["standardized"]) == 20
+
+
+def test_noise_with_the_statistics_of_training_batches(runs, found):
+    params, statistics = trained(runs, "sgd-0")
+    images, _ = minibatches("sgd-0")
+    hidden = (
+        images.reshape(4, 128, 64) @ params["first"]["kernel"][...] + params["first"]["bias"][...]
+    )
+    statistics["norm"]["mean"][...] = hidden.mean(axis=1).mean(axis=0)
+    statistics["norm"]["var"][...] = hidden.var(axis=1).mean(axis=0)
+    model = dense(params, statistics)
+    model.eval()
+    loaded = data.load(config_of("sgd-0"), 512, 100)
+    logits = model((loaded.test.images - loaded.facts.mean) / loaded.facts.std)
+    measured = of_run(found, runs["sgd-0"])["noise"]
+    assert measured["accuracy"][0] == pytest.approx(
+        (logits.argmax(-1) == loaded.test.labels).mean()
+    )
+    assert measured["std_over_draws"][0] == 0 < measured["std_over_draws"][1]
+    assert measured["test_examples"] == 100
+
+
+def test_landscape(runs, found):
+    params, statistics = trained(runs, "sgd-0")
+    what = (loss_with(statistics), params, minibatches("sgd-0"))
+    one, two = (sharpness.filter_normalized_direction(key, params) for key in (0, 1))
+    measured = of_run(found, runs["sgd-0"])["landscape"]
+    line = sharpness.loss_line(*what, one, np.linspace(-1, 1, 41))
+    np.testing.assert_allclose(measured["line"], line, rtol=1e-3)
+    side = np.linspace(-1, 1, 3)
+    plane = sharpness.loss_plane(*what, one, two, side, side)
+    np.testing.assert_allclose(measured["plane"], plane, rtol=1e-3)
+    assert "plane" not in of_run(found, runs["sgd-1"])["landscape"]  # the group's first run only
+
+
+def test_between_the_first_run_and_the_others(runs, found):
+    (start, statistics), (end, _) = (trained(runs, name) for name in ("sgd-0", "k2"))
+    measured = of_run(found, runs["k2"])["between"]
+    loss = loss_with(statistics, "train")
+    expected = sharpness.loss_between(loss, start, end, minibatches("k2"), measured["coordinates"])
+    np.testing.assert_allclose(measured["loss"], expected, rtol=1e-3)
+    on_chord = np.interp(measured["coordinates"], [0, 1], np.array(measured["loss"])[[5, 25]])
+    inside = (np.array(measured["loss"]) - on_chord)[5:26]
+    assert measured["barrier"] == pytest.approx(inside.max(), abs=1e-6)
+    assert measured["start"] == str(runs["sgd-0"])
+    for name in ("sgd-0", "other"):  # the first; one whose loss is another function
+        assert "between" not in of_run(found, runs[name])
+
+
+def test_alignment_at_every_checkpoint_with_the_runs_own_ascent(runs, found):
+    params, statistics = trained(runs, "k3")
+    expected = sharpness.alignment(
+        loss_with(statistics), params, minibatches("k3"), sam_perturbation(0.1), 3
+    )
+    measured = of_run(found, runs["k3"])["alignment"]
+    assert (measured["ball"], measured["rho"], measured["k"]) == ("sam", 0.1, 3)
+    assert measured["epochs"] == [1, 2]
+    np.testing.assert_allclose(measured["alpha"][-1], expected.alpha.mean(), rtol=1e-3)
+    np.testing.assert_allclose(measured["cosines"][-1], expected.cosines.mean(axis=0), rtol=1e-3)
+    others = of_run(found, runs["sgd-0"])["alignment"]
+    assert (others["rho"], others["k"]) == (0.05, 5)
+
+
+def test_training_is_what_was_logged(runs, found):
+    measured = of_run(found, runs["sgd-0"])["training"]
+    assert measured["epochs"] == [1, 2]
+    lines = (runs["sgd-0"] / "metrics.jsonl").read_text().splitlines()
+    assert measured["test_accuracy"] == [json.loads(line)["test_accuracy"] for line in lines]
+
+
+def test_lookahead_is_measured_at_its_slow_weights(runs):
+    params, _ = trained(runs, "other")
+    ours = jax.tree.leaves(opened(runs, "other").params)
+    for a, slow, fast in zip(
+        ours, jax.tree.leaves(params.slow), jax.tree.leaves(params.fast), strict=True
+    ):
+        np.testing.assert_array_equal(a, slow)
+        assert a.ndim == 1 or (a != fast).any()
+
+
+def test_runs_that_differ_in_their_seed_are_one_group(runs, found):
+    groups = {group["name"]: group for group in found["groups"]}
+    names = ["SGD", "Lookbehind-SAM (k=2)", "Lookbehind-SAM (k=3)", "Lookahead-SAM"]
+    assert list(groups) == names
+    assert groups["SGD"]["seeds"] == [0, 1, 2]
+    each = [of_run(found, runs[f"sgd-{seed}"])["m_sharpness"]["sam"] for seed in range(3)]
+    measured = groups["SGD"]["measures"]["m_sharpness"]
+    assert measured["radii"] == [0.05, 0.1]
+    np.testing.assert_allclose(measured["mean"]["sam"], np.mean(each, axis=0))
+    np.testing.assert_allclose(measured["std"]["sam"], np.std(each, axis=0, ddof=1))
+    assert groups[names[1]]["measures"]["m_sharpness"]["std"]["sam"] is None
+
+
+def test_three_seeds_compile_each_measure_once(runs):
+    flags = ["--m=32"]  # of which no other test has the programs
+    first, *others = (opened(runs, f"sgd-{seed}", *flags) for seed in range(3))
+    options = analyze.parser().parse_args([".", *QUICK.split(), *flags])
+    for name, measure in MEASURES.items():
+        if name == "training":
+            continue
+        everyone = [first, first._replace(), *others]
+        with compilations() as count:
+            measure.compute(everyone[1], everyone, options)
+        assert count[0] > 0, name
+        with compilations() as count:
+            for run in others:
+                measure.compute(run, everyone, options)
+        assert count[0] == 0, name

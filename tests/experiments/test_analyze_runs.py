@@ -1,0 +1,176 @@
+"""Opening runs to analyze: nothing is written there, and what is missing is said."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from analyzed import QUICK, analysis_of, config_of
+from test_data_imagenet import imagenet_example
+from test_data_prepared import write
+
+from experiments import analyze, train
+from experiments.analysis import data
+from experiments.analysis.runs import open_run
+from experiments.configs import imagenet
+
+
+def refused(*arguments):
+    """The message with which the program ends."""
+    with pytest.raises(SystemExit) as error:
+        analyze.main([*map(str, arguments), *QUICK.split()])
+    return str(error.value)
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """A copy of a run, to do with as one likes."""
+    return shutil.copytree(runs["sgd-0"], tmp_path / "copies" / "run")
+
+
+def opened(run, *flags):
+    return open_run(run, analyze.parser().parse_args([str(run), *QUICK.split(), *flags]))
+
+
+def test_a_run_is_only_read_even_where_its_newest_checkpoint_is_damaged(run, tmp_path, caplog):
+    shutil.rmtree(run / "checkpoints" / "2" / "state")
+    before = contents(run)
+    found = analysis_of([run], tmp_path / "analysis", "--measures=training,m_sharpness")
+    assert contents(run) == before
+    assert found["runs"][0]["epoch"] == 1
+    assert len(found["runs"][0]["measures"]["training"]["epochs"]) == 1
+    assert any(f"Checkpoint 2 of {run} cannot be read" in r.message for r in caplog.records)
+
+
+def test_any_kept_epoch_can_be_chosen(run):
+    first, last = opened(run, "--epoch=1"), opened(run)
+    assert (first.checkpoint.epoch, last.checkpoint.epoch) == (1, 2)
+    assert (jax.tree.leaves(first.params)[1] != jax.tree.leaves(last.params)[1]).any()
+
+
+def test_a_folder_that_is_no_run_is_said_with_the_runs_nearby(run, tmp_path):
+    missing, above = run.parent / "rum", run.parent
+    assert f"{missing} is no folder; runs in {above}: run." in refused(missing)
+    assert f"{above} has no config.json; runs in {above}: run." in refused(above)
+    assert f"{tmp_path / 'x'} is no folder; runs in {tmp_path}: run." in refused(tmp_path / "x")
+    (run / "config.json").write_text("{")
+    assert "config.json cannot be read" in refused(run)
+
+
+def test_a_run_without_checkpoints_is_said_with_what_it_holds(run):
+    shutil.rmtree(run / "checkpoints" / "1" / "state")
+    assert f"checkpoint 1 of {run} cannot be read" in refused(run, "--epoch=1")
+    shutil.rmtree(run / "checkpoints" / "2" / "state")
+    assert f"none of the checkpoints of {run} can be read: 1, 2" in refused(run)
+    shutil.rmtree(run / "checkpoints")
+    assert f"{run} has no checkpoint yet; it holds: config.json, events" in refused(run)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--epoch=7", "has no checkpoint of epoch 7; there are: 1, 2."),
+        ("--measures=flatness", "unknown measure 'flatness'; valid ones: alignment, between, curv"),
+        ("--measures=between", "between cannot be measured: it needs two runs"),
+        ("--radii=-1", "radii[0] must be"),
+        ("--sigmas=0,-1", "sigmas[1] must be"),
+        ("--examples=0", "examples must be >= 1, got 0"),
+        ("--m=600", "m must be in [1, 512], the number of examples, got 600"),
+        ("--minibatches=1", "minibatches must be >= 2, got 1"),
+        ("--grid=1", "grid must be >= 2, got 1"),
+    ],
+)
+def test_what_cannot_be_done_is_said(runs, flag, message, tmp_path):
+    run, output = runs["sgd-0"], f"--output={tmp_path}"
+    with pytest.raises(SystemExit) as error:
+        analyze.main([str(run), output, *QUICK.split(), flag])
+    assert message in str(error.value)
+
+
+def test_a_run_is_given_once(run):
+    assert "is given more than once" in refused(run, run.parent / "." / "run")
+
+
+def test_numbers_that_are_none_are_refused(capsys):
+    refused("run", "--radii=small")
+    assert "'small' is not numbers separated by commas, as 0.05,0.1" in capsys.readouterr().err
+
+
+def test_curvature_without_matfree(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matfree", None)
+    wanted = "--measures=training,curvature"
+    assert 'curvature cannot be measured: it needs Matfree: pip install "optax' in refused(
+        run, wanted
+    )
+    found = analysis_of([run], tmp_path)
+    assert "Matfree" in found["skipped"]["curvature"]
+    assert "Left out: curvature; it needs Matfree" in capsys.readouterr().out
+    assert {"curvature", "between"}.isdisjoint(found["runs"][0]["measures"])
+
+
+def test_keys_that_are_newer_than_the_run_have_their_defaults(run):
+    config = run / "config.json"
+    lines = [line for line in config.read_text().splitlines() if "label_smoothing" not in line]
+    config.write_text("\n".join(lines))
+    assert opened(run).config.label_smoothing == 0.0
+
+
+def test_the_data_are_those_of_the_run():
+    config = config_of("sgd-0")
+    loaded = data.load(config, 10_000, 10_000)
+    assert len(loaded.train.labels) == 512
+    assert loaded.facts.examples == 512
+    clean = data.load(config.copy_and_resolve_references(), 10_000, 10_000)
+    assert clean is loaded  # runs that share their data share the object
+    config.label_noise = 0.0
+    clean = data.load(config, 10_000, 10_000)
+    np.testing.assert_array_equal(clean.train.images, loaded.train.images)
+    assert (clean.train.labels != loaded.train.labels).mean() == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.usefixtures("_tiny_model")
+def test_imagenet_is_read_from_its_stream(tmp_path):
+    write("imagenet2012", tmp_path, {"train": 19, "validation": 7}, imagenet_example)
+    config = imagenet.get_config()
+    config.update(data_dir=str(tmp_path), model="dense", dtype="float32", image_size=8, workers=0)
+    config.update(epochs=1, batch_size=8, eval_batch_size=8, learning_rate=0.01)
+    run = tmp_path / "run"
+    train.main(config, run)
+    found = analysis_of([run], tmp_path / "analysis", "--measures=m_sharpness,noise", "--m=4")
+    measured = found["runs"][0]["measures"]
+    assert (found["runs"][0]["examples"], measured["noise"]["test_examples"]) == (16, 7)
+    assert np.isfinite(measured["m_sharpness"]["sam"]).all()
+    assert 0 <= measured["noise"]["accuracy"][0] <= 1
+
+
+def test_the_command_line_on_another_number_of_devices(runs, pytestconfig, tmp_path):
+    # The runs had eight.
+    program = (
+        "import jax, sys; from small import Dense; from experiments import analyze, models; "
+        "models.MODELS['dense'] = Dense; analyze.main(sys.argv[1:]); print(jax.device_count())"
+    )
+    there = os.environ | {
+        "XLA_FLAGS": "",
+        "PYTHONPATH": os.pathsep.join(
+            [str(pytestconfig.rootpath), str(pytestconfig.rootpath / "tests" / "experiments")]
+        ),
+    }
+    command = [sys.executable, "-c", program, runs["sgd-0"], f"--output={tmp_path}"]
+    done = subprocess.run(
+        [*command, *QUICK.split(), "--measures=training,m_sharpness"],
+        capture_output=True,
+        text=True,
+        env=there,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1"
+    assert str(tmp_path / "analysis.json") in done.stdout
+    assert "100%" in done.stderr  # the progress bar
