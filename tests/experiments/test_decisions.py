@@ -49,7 +49,7 @@ def take_steps(config, number, infinite=()):
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_method_tells_what_it_decides(config, name, expected, optimizer):
-    config.update(optimizer=optimizer, skip_nonfinite=1)  # around the method's state, another
+    config.optimizer = optimizer
     tx = method(name).build(config, 10)
     state = tx.init({"w": jnp.ones(3)})
     assert decisions.of_step(state, state).keys() == expected
