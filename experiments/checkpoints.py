@@ -1,6 +1,7 @@
 """Checkpoints of everything a run goes on from, the newest two or more, never half written."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -8,7 +9,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.experimental.multihost_utils import process_allgather, sync_global_devices
 
+from experiments.checksums import check, checksums
+from experiments.hosts import is_first
 from experiments.steps import TrainState
 
 _KEPT = 2
@@ -58,11 +62,12 @@ class Checkpoints:
 
     def save(self, progress: Progress) -> None:
         """Writes a checkpoint. Its arrays have been copied when this returns."""
+        about = {"epochs": progress.history, "checksums": checksums(progress.state._asdict())}
         self._manager.save(
             len(progress.history),
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(progress.state),
-                history=ocp.args.JsonSave({"epochs": progress.history}),
+                history=ocp.args.JsonSave(about),
             ),
         )
 
@@ -73,7 +78,7 @@ class Checkpoints:
         return "none" if newest is None else str(self._manager.directory / str(newest))
 
     def restore(self, blank: Callable[[int], TrainState]) -> Progress | None:
-        """Reads the newest checkpoint that can be read; those that cannot are removed.
+        """Reads the newest checkpoint that can be read; newer ones are set aside, not removed.
 
         Args:
           blank: number of epochs done to shapes, types and placement of the state then.
@@ -86,21 +91,25 @@ class Checkpoints:
         """
         damaged = []
         for epoch in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                progress = self._read(epoch, blank(epoch))
-            except Exception as error:  # whatever the reader stumbles over
-                logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
-                damaged.append(epoch)
-                continue
-            for old in damaged:  # the run will write them again
-                self._manager.delete(old)
-            return progress
+            progress = self._try_to_read(epoch, blank)
+            # All processes go on from the same one.
+            if np.all(process_allgather(np.array(progress is not None))):
+                self._set_aside(damaged)  # the run will write them again
+                return progress
+            damaged.append(epoch)
         if damaged:
             raise ValueError(
                 f"none of the checkpoints in {self._manager.directory} can be read; remove that "
                 "folder to start over."
             )
         return None
+
+    def _try_to_read(self, epoch: int, blank: Callable[[int], TrainState]) -> Progress | None:
+        try:
+            return self._read(epoch, blank(epoch))
+        except Exception as error:  # whatever the reader stumbles over
+            logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
+            return None
 
     def _read(self, epoch: int, blank: TrainState) -> Progress:
         read = self._manager.restore(
@@ -109,7 +118,18 @@ class Checkpoints:
                 state=ocp.args.StandardRestore(blank), history=ocp.args.JsonRestore()
             ),
         )
+        check(read.state._asdict(), read.history["checksums"])
         return Progress(read.state, read.history["epochs"])
+
+    def _set_aside(self, epochs: Sequence[int]) -> None:
+        if is_first():
+            for epoch in epochs:
+                aside = self._path(epoch).with_name(f"unreadable-{epoch}")
+                shutil.rmtree(aside, ignore_errors=True)
+                self._path(epoch).rename(aside)
+        if epochs:
+            sync_global_devices("checkpoints set aside")
+            self._manager.reload()
 
     def _path(self, epoch: int) -> Any:
         return self._manager.directory / str(epoch)
@@ -129,10 +149,17 @@ def read_parts(folder: Path, epoch: int, blank: dict[str, Any]) -> dict[str, Any
       folder: of the checkpoints.
       epoch: number of epochs done.
       blank: fields of ``TrainState`` to trees of the shapes in them; other fields are not read.
+
+    Raises:
+      ValueError: if what is read is not what was written.
     """
+    checkpoint = folder.absolute() / str(epoch)
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), blank)
     with ocp.PyTreeCheckpointer() as reader:
-        return reader.restore(
-            folder.absolute() / str(epoch) / "state",
+        parts = reader.restore(
+            checkpoint / "state",
             args=ocp.args.PyTreeRestore(blank, restore_args=as_numpy, partial_restore=True),
         )
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        check(parts, reader.restore(checkpoint / "history")["checksums"])
+    return parts

@@ -38,8 +38,12 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:
-    """Saves the config and the versions of the packages that matter."""
-    _write(workdir / VERSIONS, _dumps({name: version(name) for name in _PACKAGES}))
+    """Saves the config and, after those that the run began with, the versions of packages."""
+    path = workdir / VERSIONS
+    versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    now = {name: version(name) for name in _PACKAGES}
+    if now not in versions[-1:]:
+        _write(path, _dumps([*versions, now]))
     _write(workdir / CONFIG, _dumps(_as_json(config)))
 
 
@@ -64,7 +68,7 @@ def _as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
 
 
-def _dumps(values: Mapping[str, Any]) -> str:
+def _dumps(values: Any) -> str:
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 

@@ -126,23 +126,27 @@ def test_no_run_begins_with_a_keep_every_that_cannot_be(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "garble", "remove"])
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(config, whole, tmp_path, damage, caplog):
     damaged = tmp_path / "damaged"
     shutil.copytree(whole, damaged)
     newest = damaged / "checkpoints" / "3"
-    largest = max(newest.rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
-    content = bytearray(largest.read_bytes())
+    arrays = max(newest.glob("state/**/d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(arrays.read_bytes())
     if damage == "truncate":
-        largest.write_bytes(content[: len(content) // 2])
+        arrays.write_bytes(content[: len(content) // 2])
     elif damage == "flip":
         content[len(content) // 2] ^= 0xFF
-        largest.write_bytes(content)
+        arrays.write_bytes(content)
+    elif damage == "garble":
+        (newest / "state" / "_METADATA").write_bytes(b"\xff")
     else:
         shutil.rmtree(newest / "state")
     train.main(config, damaged)
     assert any("checkpoints/3 cannot be read" in record.message for record in caplog.records)
     assert_same(config, whole, damaged)
+    names = {path.name for path in (damaged / "checkpoints").iterdir()}
+    assert names == {"2", "3", "unreadable-3"}
 
 
 def test_nothing_readable_is_an_error(config, whole):
@@ -163,10 +167,20 @@ def test_another_config_is_refused_with_the_difference(config, whole):
 
 
 def test_what_is_saved_beside_a_run(config, whole):
-    versions = json.loads((whole / "versions.json").read_text())
+    (versions,) = json.loads((whole / "versions.json").read_text())
     assert versions["jax"] == jax.__version__
     assert {"jaxlib", "optax", "flax", "optax-lookbehind"} <= versions.keys()
     assert json.loads((whole / "config.json").read_text())["method"] == "esam"
+
+
+def test_the_versions_that_a_run_began_with_are_kept(config, whole):
+    path = whole / "versions.json"
+    (versions,) = json.loads(path.read_text())
+    began = versions | {"jax": "0.1"}
+    path.write_text(json.dumps([began]))
+    for _ in range(2):
+        train.main(config, whole)
+    assert json.loads(path.read_text()) == [began, versions]
 
 
 def exploding(monkeypatch):
