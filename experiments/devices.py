@@ -41,10 +41,15 @@ def from_each_process(batch: Examples, mesh: Mesh) -> Examples:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(divided(mesh), x), batch)
 
 
+def rounded_up(size: int, parts: int) -> int:
+    """The smallest multiple of ``parts`` that is at least ``size``."""
+    return -(-size // parts) * parts
+
+
 def check_divisible(name: str, size: int, parts: int, what: str) -> None:
     """Raises ValueError unless ``parts`` divides ``size``, with the nearest sizes that work."""
     if size % parts:
-        below, above = size // parts * parts, -(-size // parts) * parts
+        below, above = size // parts * parts, rounded_up(size, parts)
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(
             f"{name} must be a multiple of {parts}, the number of {what}, got {size}; "

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.data import Dataset, Examples, imagenet
-from experiments.devices import check_divisible, divided, from_each_process, place, replicated
+from experiments.devices import divided, from_each_process, place, replicated, rounded_up
 
 
 class Facts(NamedTuple):
@@ -119,12 +119,12 @@ def streamed(config: ConfigDict, mesh: Mesh) -> Feed:
     """ImageNet, of which each process reads and decodes its own part."""
     if config.label_noise:
         raise ValueError("label_noise is for data sets that fit in memory.")
-    check_divisible("eval_batch_size", config.eval_batch_size, mesh.size, "devices")
     splits = imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
     facts, size = streamed_facts(config, splits), config.image_size
     steps = steps_per_epoch(config, facts.examples)
     batches = imagenet.train_batches(splits.train, config.batch_size, config.seed, image_size=size)
-    test_batches = imagenet.eval_batches(splits.test, config.eval_batch_size, image_size=size)
+    eval_size = rounded_up(config.eval_batch_size, mesh.size)
+    test_batches = imagenet.eval_batches(splits.test, eval_size, image_size=size)
 
     def train(first_epoch: int) -> Iterator[Iterable[tuple]]:
         stream = imagenet.stream(batches[first_epoch * steps :], config.workers)
@@ -151,9 +151,8 @@ def streamed_facts(config: ConfigDict, splits: imagenet.Splits) -> Facts:
 
 
 def padded(test: Examples, config: ConfigDict, mesh: Mesh) -> Iterator[Examples]:
-    """Batches of one size, the last one filled up with examples that are labelled -1."""
-    size = min(config.eval_batch_size, -(-len(test.labels) // mesh.size) * mesh.size)
-    check_divisible("eval_batch_size", size, mesh.size, "devices")
+    """Batches of one size that the devices divide, filled up with examples that are labelled -1."""
+    size = rounded_up(min(config.eval_batch_size, len(test.labels)), mesh.size)
     for start in range(0, len(test.labels), size):
         images, labels = (x[start : start + size] for x in test)
         missing = size - len(labels)

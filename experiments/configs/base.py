@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
 
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial one is dropped
-    config.eval_batch_size = 1000
+    config.eval_batch_size = 1000  # rounded up to what the devices divide
     config.optimizer = "sgd"  # or "adam", "adamw"
     config.learning_rate = 0.1  # at the start
     config.schedule = "cosine"  # to zero, or "step": a tenth after 25%, 50% and 75%

@@ -37,6 +37,13 @@ def test_the_devices_together_take_the_step_of_one(config):
     assert_close(after_two_steps(config, make_mesh(4)), one)
 
 
+def test_microbatches_are_the_same_on_any_number_of_devices(config):
+    config.update(method="ae_sam", microbatches=4, augment=True)
+    one = after_two_steps(config, make_mesh(1))
+    assert_close(after_two_steps(config, make_mesh(4)), one)
+    assert one[-1]["applied"] == 1
+
+
 @pytest.mark.parametrize("method", ["sgd", "lookbehind_asam", "ae_sam"])
 def test_a_device_perturbs_as_a_microbatch_does(config, method):
     config.update(method=method, microbatches=4)
@@ -65,9 +72,15 @@ def test_a_batch_that_cannot_be_divided_is_refused(config, changes, devices, mes
         after_two_steps(config, make_mesh(devices))
 
 
-def test_the_last_evaluation_batch_is_filled_up(config):
-    config.eval_batch_size = 64
-    batches = list(feeds.padded(feeds.load(config).test, config, make_mesh(4)))
-    assert {len(batch.labels) for batch in batches} == {64}
-    labels = np.concatenate([batch.labels for batch in batches])
-    assert (labels >= 0).sum() == 360
+@pytest.mark.parametrize(
+    ("asked", "devices", "size"), [(64, 4, 64), (100, 3, 102), (100, 6, 102), (1000, 7, 364)]
+)
+def test_evaluation_batches_are_filled_up_to_what_the_devices_divide(config, asked, devices, size):
+    config.eval_batch_size = asked
+    test = feeds.load(config).test
+    batches = list(feeds.padded(test, config, make_mesh(devices)))
+    assert {len(batch.labels) for batch in batches} == {size}
+    images, labels = (np.concatenate(x) for x in zip(*batches, strict=True))
+    np.testing.assert_array_equal(labels[:360], test.labels)
+    np.testing.assert_array_equal(images[:360], test.images)
+    assert (labels[360:] == -1).all()
