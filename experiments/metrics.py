@@ -9,11 +9,18 @@ from experiments.steps import Metrics
 
 
 class NotFiniteError(ValueError):
-    """A loss became infinite or NaN; ``step`` of the epoch says where first, from 0."""
+    """A loss became infinite or NaN; ``step`` of the epoch says where first, from 1."""
 
     def __init__(self, loss: float, step: int):
         super().__init__(f"the loss is {loss} at step {step} of the epoch")
         self.loss, self.step = loss, step
+
+
+class NoStepError(ValueError):
+    """All steps of an epoch were left out: there is nothing to take means of."""
+
+    def __init__(self, steps: int):
+        super().__init__(f"all {steps} steps of the epoch were left out")
 
 
 def of_epoch(train: Sequence[Metrics], test: Sequence[Metrics]) -> dict[str, float]:
@@ -26,11 +33,14 @@ def of_epoch(train: Sequence[Metrics], test: Sequence[Metrics]) -> dict[str, flo
 
     Raises:
       NotFiniteError: if a step was taken with a loss that is not a number, or infinite.
+      NoStepError: if no step was taken.
     """
     train, test = jax.device_get((list(train), list(test)))
     steps = {name: np.array([step[name] for step in train]) for name in train[0]}
     skipped = steps.pop("skipped", None)
     taken = np.ones(len(train), bool) if skipped is None else ~skipped
+    if not taken.any():
+        raise NoStepError(len(train))
     means = {f"train_{name}": values[taken].mean().item() for name, values in steps.items()}
     if skipped is not None:
         means["skipped"] = int(skipped.sum())
@@ -43,6 +53,6 @@ def of_epoch(train: Sequence[Metrics], test: Sequence[Metrics]) -> dict[str, flo
 
 def _check_finite(losses: np.ndarray, taken: np.ndarray, test_loss: float) -> None:
     for step in np.flatnonzero(taken & ~np.isfinite(losses)):
-        raise NotFiniteError(losses[step].item(), int(step))
-    if not (taken.any() and np.isfinite(test_loss)):
-        raise NotFiniteError(test_loss, len(losses) - 1)
+        raise NotFiniteError(losses[step].item(), int(step) + 1)
+    if not np.isfinite(test_loss):
+        raise NotFiniteError(test_loss, len(losses))

@@ -125,7 +125,7 @@ def train(run: Run, progress: Progress, checkpoints: Checkpoints, workdir: Path)
             of_test = [program.evaluate(state, batch) for batch in run.feed.test()]
             try:
                 means = metrics.of_epoch(of_steps, of_test)
-            except metrics.NotFiniteError as error:
+            except (metrics.NotFiniteError, metrics.NoStepError) as error:
                 raise ValueError(_stopped(error, epoch, run.steps, checkpoints)) from error
             history = [*history, {"epoch": epoch + 1} | means]
             logs.end_epoch(history[-1])
@@ -133,12 +133,22 @@ def train(run: Run, progress: Progress, checkpoints: Checkpoints, workdir: Path)
 
 
 def _stopped(
-    error: metrics.NotFiniteError, epoch: int, steps: int, checkpoints: Checkpoints
+    error: metrics.NotFiniteError | metrics.NoStepError,
+    epoch: int,
+    steps: int,
+    checkpoints: Checkpoints,
 ) -> str:
+    """Where the run stopped, with epochs and steps counted from 1, and what may help."""
+    if isinstance(error, metrics.NoStepError):
+        what = f"all {steps} steps of epoch {epoch + 1} were left out, as they were not finite"
+        otherwise = ""
+    else:
+        what = f"the loss is {error.loss} at step {epoch * steps + error.step}"
+        what += f" (epoch {epoch + 1}, step {error.step} of it)"
+        otherwise = ", or leave such steps out with skip_nonfinite"
     return (
-        f"the loss is {error.loss} at step {epoch * steps + error.step} (epoch {epoch + 1}, step "
-        f"{error.step} of it). The last good checkpoint: {checkpoints.last_good()}. Try a smaller "
-        "learning_rate or rho in another --workdir, or leave such steps out with skip_nonfinite."
+        f"{what}. The last good checkpoint: {checkpoints.last_good()}. Try a smaller "
+        f"learning_rate or rho in another --workdir{otherwise}."
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from experiments import feeds, train
 from experiments.checkpoints import Checkpoints
 from experiments.configs import digits
+from experiments.program import keys
 
 
 class Stop(Exception):
@@ -183,14 +184,14 @@ def test_the_versions_that_a_run_began_with_are_kept(config, whole):
     assert json.loads(path.read_text()) == [began, versions]
 
 
-def exploding(monkeypatch):
-    """One training image becomes infinite."""
+def exploding(monkeypatch, which=7):
+    """One training image becomes infinite, or several do."""
     load = feeds.load
 
     def with_infinity(config):
         dataset = load(config)
         images = dataset.train.images.astype(np.float32)
-        images[7] = np.inf
+        images[which] = np.inf
         return dataset._replace(train=dataset.train._replace(images=images))
 
     monkeypatch.setattr(feeds, "load", with_infinity)
@@ -200,7 +201,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
     config.method = "sam"
     run_in_two(config, tmp_path, monkeypatch, epochs=1)
     exploding(monkeypatch)
-    with pytest.raises(SystemExit, match=r"loss is nan at step \d+ \(epoch 2.*checkpoints/1\."):
+    _, order_key = keys(config.seed)
+    batches = feeds.shuffled(config, config.train_examples, order_key, epoch=1)
+    (step,) = [number for number, rows in enumerate(batches, start=1) if 7 in rows]
+    where = rf"loss is nan at step {2 + step} \(epoch 2, step {step} of it\).*checkpoints/1\."
+    with pytest.raises(SystemExit, match=where):
+        train.main(config, tmp_path)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_epoch_without_a_finite_step_stops_the_run(config, tmp_path, monkeypatch):
+    config.update(method="sam", skip_nonfinite=3)
+    exploding(monkeypatch, slice(None))
+    message = r"all 2 steps of epoch 1 were left out.*checkpoint: none\..*in another --workdir\.$"
+    with pytest.raises(SystemExit, match=message):
         train.main(config, tmp_path)
 
 
