@@ -16,13 +16,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.analysis import MEASURES
+from experiments.analysis import MEASURES, html
+from experiments.analysis.figures import save
 from experiments.analysis.functions import MODES
 from experiments.analysis.groups import grouped, plain
 from experiments.analysis.measure import Result
-from experiments.analysis.results import Analysis, as_json, choose
+from experiments.analysis.results import Analysis, as_json, choose, of_groups
 from experiments.analysis.runs import open_run
 from experiments.registry import look_up
+
+NUMBERS, REPORT = "analysis.json", "report.html"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,13 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     with cli.user_errors():
         analysis = analyze(options)
-        options.output.mkdir(parents=True, exist_ok=True)
-        numbers = options.output / "analysis.json"
-        text = json.dumps(as_json(analysis, MEASURES, options), indent=1, allow_nan=False)
-        numbers.write_text(text + "\n", encoding="utf-8")
+        write(analysis, options)
     for name, reason in analysis.skipped.items():
         print(f"Left out: {name}; {reason}")
-    print(f"Numbers: {numbers}")
+    print(f"Report: {options.output / REPORT}")
+
+
+def write(analysis: Analysis, options: argparse.Namespace) -> None:
+    """Writes numbers, figures and the report."""
+    found = {name: of_groups(analysis, name, MEASURES[name]) for name in analysis.results}
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(analysis, found, options), indent=1, allow_nan=False)
+    (options.output / NUMBERS).write_text(text + "\n", encoding="utf-8")
+    for name, results in found.items():
+        for drawing in MEASURES[name].drawings if results else ():
+            save(drawing.draw(results, options), options.output, drawing.name)
+    text = html.report(analysis, found, MEASURES, options)
+    (options.output / REPORT).write_text(text, encoding="utf-8")
 
 
 def analyze(options: argparse.Namespace) -> Analysis:

@@ -1,6 +1,6 @@
 """Figures of training curves, one or several runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,20 @@ import matplotlib.pyplot as plt
 _COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _LINES = ["-", "--", "-.", ":"]
 _MARKERS = ["o", "s", "^", "D", "v"]
+
+
+class Style(NamedTuple):
+    """What tells one run, or group of runs, from the others.
+
+    Attributes:
+      color: of line and marker.
+      line: solid, dashed ...
+      marker: at some of the points.
+    """
+
+    color: str
+    line: str
+    marker: str
 
 
 class Panel(NamedTuple):
@@ -47,10 +61,12 @@ def plot_curves(
         1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False, layout="constrained"
     )
     for axis, panel in zip(axes[0], panels, strict=True):
-        styles = zip(cycle(_COLORS), cycle(_LINES), cycle(_MARKERS), strict=False)
-        for curves, style in zip(runs.values(), styles, strict=False):
-            _draw(axis, panel.scale * curves[panel.metric], *style)
-        _zoom(axis, [panel.scale * run[panel.metric] for run in runs.values()])
+        for curves, style in zip(runs.values(), styles(), strict=False):
+            values = panel.scale * curves[panel.metric]
+            epochs = np.arange(1, values.shape[1] + 1)
+            std = values.std(axis=0, ddof=1) if len(values) > 1 else None
+            draw_curve(axis, epochs, values.mean(axis=0), std, style)
+        zoom(axis, [panel.scale * run[panel.metric] for run in runs.values()])
         axis.set(xlabel="epoch", ylabel=panel.label)
         axis.grid(alpha=0.3)
     lines = axes[0][0].get_lines()
@@ -60,18 +76,26 @@ def plot_curves(
     plt.close(figure)
 
 
-def _zoom(axis: plt.Axes, runs: Sequence[np.ndarray]) -> None:
+def styles() -> Iterator[Style]:
+    """Styles without end."""
+    return map(Style, cycle(_COLORS), cycle(_LINES), cycle(_MARKERS))
+
+
+def draw_curve(
+    axis: plt.Axes, x: np.ndarray, mean: np.ndarray, std: np.ndarray | None, style: Style
+) -> None:
+    """Draws a line at the mean, and a band of one standard deviation where there is one."""
+    every = max(1, len(x) // 8)
+    color, line, marker = style
+    axis.plot(x, mean, color=color, linestyle=line, marker=marker, markevery=every, ms=4)
+    if std is not None:
+        axis.fill_between(x, mean - std, mean + std, color=color, alpha=0.12, linewidth=0)
+
+
+def zoom(axis: plt.Axes, runs: Sequence[np.ndarray]) -> None:
     """Fits the axis to all but the first fifth of the epochs, which would flatten the rest."""
     late = np.concatenate([values[:, values.shape[1] // 5 :].ravel() for values in runs])
     late = late[np.isfinite(late)]
     if late.size:
         margin = 0.05 * np.ptp(late) + 1e-3
         axis.set_ylim(late.min() - margin, late.max() + margin)
-
-
-def _draw(axis: plt.Axes, values: np.ndarray, color: str, line: str, marker: str) -> None:
-    epochs = np.arange(1, values.shape[1] + 1)
-    mean, std = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))
-    every = max(1, len(epochs) // 8)
-    axis.plot(epochs, mean, color=color, linestyle=line, marker=marker, markevery=every, ms=4)
-    axis.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.12, linewidth=0)

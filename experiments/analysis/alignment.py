@@ -4,13 +4,24 @@ import argparse
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import optax
 from absl import logging
+from matplotlib.figure import Figure
 
 import optax_lookbehind as ol
-from experiments.analysis.measure import Column, Measure, Result, at_common_epochs
+from experiments.analysis import figures
+from experiments.analysis.measure import (
+    Drawing,
+    Entry,
+    GroupResult,
+    Measure,
+    Result,
+    at_common_epochs,
+)
 from experiments.analysis.runs import Run
 from experiments.methods import method
+from experiments.plotting import draw_curve
 from experiments.switch import methods_by_epoch
 from optax_lookbehind import sharpness
 
@@ -56,11 +67,43 @@ def _ascent(run: Run) -> tuple[bool, int, float]:
     return asam, config.k if several else _K, length
 
 
+def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
+    figure, (alpha, cosines) = figures.panels(2)
+    for result in results:
+        figures.curve(alpha, result, result.shared["epochs"], "alpha")
+        mean, std = figures.values(result.mean["cosines"]), figures.deviation(result, "cosines")
+        steps = np.arange(1, result.shared["k"] + 1)
+        draw_curve(cosines, steps, mean[-1], None if std is None else std[-1], result.style)
+    alpha.set(xlabel="epoch", ylabel=r"$\alpha^*$")
+    alpha.xaxis.get_major_locator().set_params(integer=True)
+    longest = max(result.shared["k"] for result in results)
+    cosines.set(
+        xlabel="ascent step i",
+        ylabel=r"$\cos(g_{i-1}, g_i)$, last epoch",
+        xticks=range(1, longest + 1),
+    )
+    figures.legend(figure, results)
+    return figure
+
+
 MEASURE = Measure(
     _compute,
     averaged=("alpha", "cosines"),
     shared=("ball", "rho", "k", "epochs"),
-    drawings=(),
-    columns=lambda _: [Column("alpha*", lambda result: result["alpha"][-1])],
+    drawings=[
+        Drawing(
+            "alignment",
+            "Agreement of Lookbehind's inner steps",
+            _draw,
+            "alpha* near 1 and cosines near 1 mean that all ascent steps see the same gradient: "
+            "the region that they explore is smooth.",
+            lambda _: (
+                "At every checkpoint that is kept, with the run's own ascent (SAM or ASAM, "
+                f"rho) and its k, or {_K} where its method takes less than two ascent steps; the "
+                "mean over the minibatches."
+            ),
+        )
+    ],
+    entries=lambda _: [Entry("alpha*", lambda result: result["alpha"][-1])],
     common=at_common_epochs,
 )

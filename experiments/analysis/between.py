@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
-from experiments.analysis.measure import Column, Measure, Result
+from experiments.analysis import figures
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -14,8 +16,14 @@ _COORDINATES = np.linspace(-0.25, 1.25, 31)
 
 
 def _start(run: Run, runs: Sequence[Run]) -> Run:
-    """The first run of the same architecture and data, where the line begins."""
-    return next(r for r in runs if r.functions is run.functions and r.data is run.data)
+    """Where the line begins: the first run of the same architecture, data and seed.
+
+    Weights that began at the same place may well end in the same basin, others hardly do; a run
+    that is the first of its seed is held against the first of all.
+    """
+    alike = [r for r in runs if r.functions is run.functions and r.data is run.data]
+    of_seed = next(r for r in alike if r.config.seed == run.config.seed)
+    return alike[0] if of_seed is run else of_seed
 
 
 def _applies(run: Run, runs: Sequence[Run]) -> bool:
@@ -49,16 +57,43 @@ def _barrier(losses: jnp.ndarray) -> jnp.ndarray:
     return np.max(between - (1 - c) * between[0] - c * between[-1])
 
 
-def _columns(_: argparse.Namespace) -> list[Column]:
-    return [Column("barrier to the first run", lambda result: result["barrier"])]
+def _entries(_: argparse.Namespace) -> list[Entry]:
+    return [Entry("barrier to another run", lambda result: result["barrier"])]
+
+
+def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, (axis,) = figures.panels(1)
+    for result in results:
+        figures.curve(axis, result, result.shared["coordinates"], "loss")
+    for end in (0, 1):
+        axis.axvline(end, color="0.6", linewidth=1, zorder=0)
+    axis.set(
+        xlabel="way from one run, at 0, to another, at 1",
+        ylabel="training loss",
+    )
+    figures.legend(figure, results)
+    return figure
 
 
 MEASURE = Measure(
     _compute,
     averaged=("loss", "barrier"),
     shared=("coordinates",),
-    drawings=(),
-    columns=_columns,
+    drawings=[
+        Drawing(
+            "between",
+            "The way between two runs",
+            _draw,
+            "A barrier between the ends means that the two runs found different basins. Runs of "
+            "one seed began at the same weights.",
+            lambda _: (
+                "The straight line to each run from the first one of the same seed, or to "
+                "that one from the first of all, among runs of the same architecture and data; "
+                "BatchNorm with the statistics of each minibatch."
+            ),
+        )
+    ],
+    entries=_entries,
     why_not=_why_not,
     applies=_applies,
 )

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from experiments.analysis.measure import Column, Measure, Result
+from matplotlib.figure import Figure
+
+from experiments.analysis import figures
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -39,19 +42,47 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
     }
 
 
-def _columns(_: argparse.Namespace) -> list[Column]:
+def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
-        Column("top Hessian eigenvalue", lambda result: result["eigenvalues"][0]),
-        Column("Hessian trace", lambda result: result["trace"]),
+        Entry("top Hessian eigenvalue", lambda result: result["eigenvalues"][0]),
+        Entry("Hessian trace", lambda result: result["trace"]),
     ]
+
+
+def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, (top, trace) = figures.panels(2)
+    ranks = range(1, options.eigenvalues + 1)
+    for result in results:
+        figures.curve(top, result, ranks, "eigenvalues")
+    top.set(xlabel="rank", ylabel="eigenvalue of the Hessian", xticks=ranks)
+    figures.rows(trace, results, lambda run: run["trace"])
+    trace.set(xlabel="trace of the Hessian")
+    figures.legend(figure, results)
+    return figure
+
+
+def _method(options: argparse.Namespace) -> str:
+    return (
+        "Of the Hessian of the mean training loss: eigenvalues by Lanczos iteration, the trace by "
+        f"Hutchinson's estimator with {options.samples} random vectors."
+    )
 
 
 MEASURE = Measure(
     _compute,
     averaged=("eigenvalues", "trace", "trace_standard_error"),
     shared=(),
-    drawings=(),
-    columns=_columns,
+    drawings=[
+        Drawing(
+            "curvature",
+            "Curvature",
+            _draw,
+            "The eigenvalues are the curvatures along the sharpest directions, the trace is the "
+            "sum over all directions: lower is flatter.",
+            _method,
+        )
+    ],
+    entries=_entries,
     add_arguments=_add_arguments,
     why_not=_why_not,
 )

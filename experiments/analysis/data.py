@@ -15,7 +15,7 @@ from experiments.analysis.functions import TestBatch
 from experiments.data import Examples, imagenet
 from experiments.feeds import Facts
 
-# The keys that decide which examples a run trains and is tested on.
+# The keys that decide which examples a run trains and is tested on, and how they are normalized.
 _KEYS = (
     "dataset",
     "data_dir",
@@ -24,6 +24,7 @@ _KEYS = (
     "train_examples",
     "label_noise",
     "noise_seed",
+    "pretrained",
 )
 _TEST_BATCH = 1000  # at most so many test examples at a time
 _STREAM_BATCH = 64

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from experiments.analysis import data
-from experiments.analysis.measure import Column, Measure, Result
+from experiments.analysis import data, figures
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -42,18 +44,61 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
     }
 
 
-def _columns(_: argparse.Namespace) -> list[Column]:
+def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
-        Column("gradient variance", lambda result: result["variance"]),
-        Column("squared norm of the gradient", lambda result: result["squared_norm"]),
+        Entry("gradient variance", lambda result: result["variance"]),
+        Entry("squared norm of the gradient", lambda result: result["squared_norm"]),
     ]
+
+
+def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, (histogram, qq, parts) = figures.panels(3)
+    bins = np.linspace(-4, 4, 25)
+    for result in results:
+        color, line, marker = result.style
+        pooled = figures.values([run["standardized"] for run in result.runs])
+        density, _ = np.histogram(np.clip(pooled, -4, 4), bins, density=True)
+        centers = (bins[1:] + bins[:-1]) / 2
+        histogram.plot(centers, density, color=color, linestyle=line, drawstyle="steps-mid")
+        quantiles = result.shared["normal_quantiles"]
+        qq.plot(quantiles, pooled.mean(axis=0), marker, color=color, ms=3, markerfacecolor="none")
+    x = np.linspace(-4, 4, 200)
+    histogram.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="0.6", linewidth=3, zorder=0)
+    qq.plot([-3, 3], [-3, 3], color="0.6", linewidth=3, zorder=0)
+    histogram.set(xlabel="squared gradient norm, standardized", ylabel="density")
+    qq.set(xlabel="quantiles of the normal distribution", ylabel="squared norm, standardized")
+    figures.dots(parts, results, lambda run: run["squared_norm"], lambda run: run["variance"])
+    parts.set(xlabel="squared norm of the mean gradient", ylabel="variance of minibatch gradients")
+    figures.logarithmic(parts, "x")
+    figures.logarithmic(parts, "y")
+    normal = Line2D([], [], color="0.6", linewidth=3, label="normal distribution")
+    figures.legend(figure, results, [normal])
+    return figure
+
+
+def _method(options: argparse.Namespace) -> str:
+    return (
+        f"Gradients on {options.minibatches} random minibatches, whose squared norms are "
+        "standardized for each run on its own; the seeds of a group together in the histogram, "
+        "their mean in the Q-Q plot."
+    )
 
 
 MEASURE = Measure(
     _compute,
     averaged=("squared_norm", "variance", "normal_correlation"),
     shared=("normal_quantiles",),
-    drawings=(),
-    columns=_columns,
+    drawings=[
+        Drawing(
+            "gradients",
+            "Gradients of minibatches",
+            _draw,
+            "AE-SAM supposes that squared gradient norms are normal: then the histogram follows "
+            "the grey curve and the points lie on the grey line. On the right the two parts of "
+            "their mean: the variance shows how much is noise.",
+            _method,
+        )
+    ],
+    entries=_entries,
     add_arguments=_add_arguments,
 )

@@ -43,8 +43,9 @@ def over_seeds(results: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dic
     mean, std = {}, {}
     for key in keys:
         values = np.array([result[key] for result in results], float)
-        mean[key] = values.mean(axis=0)
-        std[key] = values.std(axis=0, ddof=1) if len(values) > 1 else None
+        with np.errstate(invalid="ignore"):  # a loss may be infinite
+            mean[key] = values.mean(axis=0)
+            std[key] = values.std(axis=0, ddof=1) if len(values) > 1 else None
     return {"mean": mean, "std": std}
 
 

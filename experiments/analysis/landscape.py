@@ -1,17 +1,22 @@
 """The loss around the weights, along random directions."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from experiments.analysis import figures
 from experiments.analysis.groups import grouped
-from experiments.analysis.measure import Measure, Result
+from experiments.analysis.measure import Drawing, GroupResult, Measure, Result
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
 _LINE_POINTS = 41
+_LEVELS = 14
 
 
 def _add_arguments(parser: Any) -> None:
@@ -45,10 +50,65 @@ def _compute(run: Run, runs: Sequence[Run], options: argparse.Namespace) -> Resu
     return result
 
 
+def _draw_line(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, (axis,) = figures.panels(1)
+    for result in results:
+        figures.curve(axis, result, result.shared["coordinates"], "line")
+    axis.set(xlabel="way along the direction, in filters' lengths", ylabel="training loss")
+    figures.logarithmic(axis, "y")
+    figures.legend(figure, results)
+    return figure
+
+
+def _draw_planes(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, axes = figures.panels(len(results))
+    planes = [figures.values(result.runs[0]["plane"]) for result in results]
+    lowest = max(np.nanmin(planes), 1e-6)  # a loss can be 0 in float32
+    levels = np.geomspace(lowest, np.nanmax(planes), _LEVELS)
+    shades = plt.get_cmap("Greys")(np.linspace(0.0, 0.6, _LEVELS - 1))  # lines can be seen on them
+    for axis, result, plane in zip(axes, results, planes, strict=True):
+        side = result.runs[0]["plane_coordinates"]
+        # Transposed: the first direction is the horizontal one.
+        lines = axis.contour(side, side, plane.T, levels=levels, colors="black", linewidths=0.7)
+        filled = axis.contourf(side, side, plane.T, levels=levels, colors=shades)
+        axis.clabel(lines, lines.levels[1:8:2], fmt="%.3g", fontsize=8)
+        axis.plot(0, 0, "+", color="black", ms=9)
+        axis.grid(visible=False)
+        axis.set(
+            title=textwrap.fill(result.name, 32),
+            xlabel="direction 1",
+            ylabel="direction 2",
+            aspect="equal",
+        )
+    figure.colorbar(filled, ax=axes, label="training loss", format="%.3g")
+    return figure
+
+
+def _method(options: argparse.Namespace) -> str:
+    return "Random directions, in which every filter is as long as the weights' own."
+
+
 MEASURE = Measure(
     _compute,
     averaged=("line",),
     shared=("coordinates",),
-    drawings=(),
+    drawings=[
+        Drawing(
+            "landscape_line",
+            "Landscape along a line",
+            _draw_line,
+            "The loss on the way from the weights, at 0, along a random direction: a wide valley "
+            "is a flat minimum.",
+            _method,
+        ),
+        Drawing(
+            "landscape_plane",
+            "Landscape over a plane",
+            _draw_planes,
+            "The loss over a plane of two random directions, the weights at the cross; the same "
+            "contours in all panels, so that the one with wider contours is flatter.",
+            lambda options: f"{_method(options)} The first run of each group.",
+        ),
+    ],
     add_arguments=_add_arguments,
 )

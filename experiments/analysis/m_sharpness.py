@@ -4,8 +4,11 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from experiments.analysis import figures
 from experiments.analysis.functions import mean_over
-from experiments.analysis.measure import Column, Measure, Result, numbers
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result, numbers
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -44,13 +47,11 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
     }
 
 
-def _columns(options: argparse.Namespace) -> list[Column]:
+def _entries(options: argparse.Namespace) -> list[Entry]:
     named = middle(options.radii)
     return [
-        Column("training loss at the checkpoint", lambda result: result["loss"]),
-        Column(
-            f"m-sharpness, radius {options.radii[named]:g}", lambda result: result["sam"][named]
-        ),
+        Entry("training loss at the checkpoint", lambda result: result["loss"]),
+        Entry(f"m-sharpness, radius {options.radii[named]:g}", lambda result: result["sam"][named]),
     ]
 
 
@@ -59,11 +60,43 @@ def middle(radii: Sequence[float]) -> int:
     return (len(radii) - 1) // 2
 
 
+def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
+    figure, (sam, asam, trade_off) = figures.panels(3)
+    for axis, ball, radii in (sam, "sam", "radii"), (asam, "asam", "asam_radii"):
+        for result in results:
+            figures.curve(axis, result, result.shared[radii], ball)
+        axis.set(xlabel=f"radius of {ball.upper()}'s ball", ylabel="m-sharpness, rise of the loss")
+        figures.logarithmic(axis, "x")
+        if all(min(figures.values(result.mean[ball])) > 0 for result in results):
+            figures.logarithmic(axis, "y")  # the loss can also fall, further out
+    named = middle(options.radii)
+    figures.dots(trade_off, results, lambda run: run["sam"][named], lambda run: run["loss"])
+    trade_off.set(
+        xlabel=f"m-sharpness within {options.radii[named]:g}, SAM's ball", ylabel="training loss"
+    )
+    figures.legend(figure, results)
+    return figure
+
+
+def _method(options: argparse.Namespace) -> str:
+    steps = "one ascent step" if options.steps == 1 else f"{options.steps} projected ascent steps"
+    return f"The maximum is that of {steps} on each minibatch on its own; the mean over them."
+
+
 MEASURE = Measure(
     _compute,
     averaged=("loss", "sam", "asam"),
     shared=("radii", "asam_radii"),
-    drawings=(),
-    columns=_columns,
+    drawings=[
+        Drawing(
+            "m_sharpness",
+            "m-sharpness",
+            _draw,
+            "How much the loss of a minibatch rises at most within a radius: lower is flatter. On "
+            "the right the trade-off with the loss: to the lower left is better in both.",
+            _method,
+        )
+    ],
+    entries=_entries,
     add_arguments=_add_arguments,
 )

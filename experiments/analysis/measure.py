@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.analysis.runs import Run
+from experiments.plotting import Style
 
 Result = dict[str, Any]
 
@@ -16,6 +17,7 @@ class GroupResult(NamedTuple):
 
     Attributes:
       name: the group's.
+      style: how it is drawn.
       runs: the results of its runs.
       shared: those entries that all runs agree on, such as what a curve is drawn over.
       mean: of those entries that are averaged over the runs.
@@ -23,24 +25,23 @@ class GroupResult(NamedTuple):
     """
 
     name: str
+    style: Style
     runs: list[Result]
     shared: Result
     mean: Result
     std: Result
 
 
-class Column(NamedTuple):
+class Entry(NamedTuple):
     """A number for the report's table.
 
     Attributes:
       heading: what it is.
       value: of the result of one run.
-      form: how it is written.
     """
 
     heading: str
     value: Callable[[Result], float | None]
-    form: str = ".3g"
 
 
 class Drawing(NamedTuple):
@@ -49,14 +50,16 @@ class Drawing(NamedTuple):
     Attributes:
       name: of its files.
       title: over it.
-      draw: results of all groups that have one, and the options, to the figure.
-      caption: options to sentences on how to read it and how it was measured.
+      draw: results of the groups, at least one, and the options, to the figure.
+      reading: how to read it, in a sentence or two.
+      method: options to how it was measured.
     """
 
     name: str
     title: str
     draw: Callable[[Sequence[GroupResult], argparse.Namespace], Figure]
-    caption: Callable[[argparse.Namespace], str]
+    reading: str
+    method: Callable[[argparse.Namespace], str]
 
 
 class Measure(NamedTuple):
@@ -67,7 +70,7 @@ class Measure(NamedTuple):
       averaged: the entries to average over the runs of a group, where all of them have it.
       shared: the entries on which the runs of a group agree.
       drawings: its figures.
-      columns: options to its part of the table.
+      entries: options to its part of the table.
       add_arguments: adds its options to the command line.
       why_not: the reason why it cannot measure these runs at all; None where it can.
       applies: whether it has a number for a run, given all runs.
@@ -78,7 +81,7 @@ class Measure(NamedTuple):
     averaged: Sequence[str]
     shared: Sequence[str]
     drawings: Sequence[Drawing]
-    columns: Callable[[argparse.Namespace], Sequence[Column]] = lambda options: ()
+    entries: Callable[[argparse.Namespace], Sequence[Entry]] = lambda options: ()
     add_arguments: Callable[[Any], None] = lambda parser: None
     why_not: Callable[[Sequence[Run]], str | None] = lambda runs: None
     applies: Callable[[Run, Sequence[Run]], bool] = lambda run, runs: True

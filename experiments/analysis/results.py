@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from experiments.analysis.groups import Group, over_seeds, plain
 from experiments.analysis.measure import GroupResult, Measure, Result
 from experiments.analysis.runs import Run
+from experiments.plotting import styles
 
 
 class Analysis(NamedTuple):
@@ -44,7 +45,7 @@ def choose(
 def of_groups(analysis: Analysis, name: str, measure: Measure) -> list[GroupResult]:
     """What a measure found for each group that it has a number for."""
     found = []
-    for group in analysis.groups:
+    for group, style in zip(analysis.groups, styles(), strict=False):
         by_run = analysis.results[name]
         results = [by_run[str(run.path)] for run in group.runs if str(run.path) in by_run]
         if results:
@@ -52,15 +53,22 @@ def of_groups(analysis: Analysis, name: str, measure: Measure) -> list[GroupResu
             keys = [key for key in measure.averaged if all(key in result for result in common)]
             shared = {key: common[0][key] for key in measure.shared}
             averages = plain(over_seeds(common, keys))
-            found.append(GroupResult(group.name, results, shared, **averages))
+            found.append(GroupResult(group.name, style, results, shared, **averages))
     return found
 
 
 def as_json(
-    analysis: Analysis, measures: Mapping[str, Measure], options: argparse.Namespace
+    analysis: Analysis,
+    of_all: Mapping[str, Sequence[GroupResult]],
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Everything, with the settings that it was measured with."""
-    of_all = {name: of_groups(analysis, name, measures[name]) for name in analysis.results}
+    """Everything, with the settings that it was measured with.
+
+    Args:
+      analysis: the results of the runs.
+      of_all: those of the groups, by measure.
+      options: the settings.
+    """
     return {
         "settings": {key: _setting(value) for key, value in vars(options).items()},
         "skipped": analysis.skipped,

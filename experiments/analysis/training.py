@@ -3,9 +3,19 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.analysis.measure import Column, Measure, Result, at_common_epochs
+from matplotlib.figure import Figure
+
+from experiments.analysis import figures
+from experiments.analysis.measure import (
+    Drawing,
+    Entry,
+    GroupResult,
+    Measure,
+    Result,
+    at_common_epochs,
+)
 from experiments.analysis.runs import Run, read_metrics
-from experiments.plotting import Panel
+from experiments.plotting import Panel, zoom
 
 PANELS = [
     Panel("train_loss", "training loss"),
@@ -25,18 +35,45 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
     return {"epochs": [line["epoch"] for line in lines]} | curves
 
 
-def _columns(_: argparse.Namespace) -> list[Column]:
+def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
-        Column("logged training loss", lambda result: result["train_loss"][-1], ".4f"),
-        Column("test accuracy, %", lambda result: 100 * result["test_accuracy"][-1], ".2f"),
+        Entry("logged training loss", lambda result: result["train_loss"][-1]),
+        Entry("test accuracy, %", lambda result: 100 * result["test_accuracy"][-1]),
     ]
+
+
+def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
+    there = [p for p in PANELS if any(p.metric in result.mean for result in results)]
+    figure, axes = figures.panels(len(there))
+    for axis, panel in zip(axes, there, strict=True):
+        shown = [result for result in results if panel.metric in result.mean]
+        for result in shown:
+            figures.curve(axis, result, result.shared["epochs"], panel.metric, panel.scale)
+        if panel.metric in ("train_loss", "test_accuracy"):
+            zoom(axis, [panel.scale * figures.values([r.mean[panel.metric]]) for r in shown])
+        axis.set(xlabel="epoch", ylabel=panel.label)
+    figures.legend(figure, results)
+    return figure
 
 
 MEASURE = Measure(
     _compute,
     averaged=[panel.metric for panel in PANELS],
     shared=("epochs",),
-    drawings=(),
-    columns=_columns,
+    drawings=[
+        Drawing(
+            "training",
+            "Training",
+            _draw,
+            "The axes of loss and accuracy leave out what only the first fifth of the epochs "
+            "reaches. Policies show on which share of the steps they were sharpness-aware, and the "
+            "adaptive one also the statistics of the squared gradient norm that it decides on.",
+            lambda options: (
+                "As the runs logged it: means over the steps of an epoch, and over "
+                "the test set after it."
+            ),
+        )
+    ],
+    entries=_entries,
     common=at_common_epochs,
 )

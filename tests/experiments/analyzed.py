@@ -8,14 +8,14 @@ import jax
 from experiments import analyze, train
 from experiments.configs import digits
 
-# Name to what is changed in the config. The last one's loss is another function.
+# Name to what is changed in the config. The last one has other data.
 CHANGES = {
     "sgd-0": {},
     "sgd-1": {"seed": 1},
     "sgd-2": {"seed": 2},
     "k2": {"method": "lookbehind_sam", "k": 2, "rho": 0.1},
     "k3": {"method": "lookbehind_sam", "k": 3, "rho": 0.1},
-    "other": {"method": "lookahead_sam", "alpha": 0.5, "label_smoothing": 0.1},
+    "other": {"method": "lookahead_sam", "alpha": 0.5, "label_noise": 0.1},
 }
 
 QUICK = (

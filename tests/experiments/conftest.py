@@ -4,7 +4,7 @@ from functools import partial
 
 import jax
 import pytest
-from analyzed import train_runs
+from analyzed import analysis_of, train_runs
 from small import Dense
 
 from experiments import models
@@ -47,3 +47,11 @@ def config(_tiny_model):
 def runs(_tiny_model, tmp_path_factory):
     """Workdirs of small runs, by name."""
     return train_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def analyzed(runs, tmp_path_factory):
+    """Where an analysis of all of them is."""
+    output = tmp_path_factory.mktemp("analysis")
+    analysis_of(runs.values(), output)
+    return output

@@ -17,10 +17,10 @@ from experiments.checkpoints import Checkpoints
 from optax_lookbehind import sam_perturbation, sharpness
 
 
-@pytest.fixture(scope="module")
-def found(runs, tmp_path_factory):
+@pytest.fixture
+def found(analyzed):
     """The JSON of an analysis of all runs."""
-    return analysis_of(runs.values(), tmp_path_factory.mktemp("analysis"))
+    return json.loads((analyzed / "analysis.json").read_text())
 
 
 def of_run(found, path):
@@ -66,19 +66,26 @@ def minibatches(name, m=128):
     return images.reshape(-1, m, 8, 8, 1), labels.reshape(-1, m)
 
 
-@pytest.mark.parametrize("mode", ["running", "batch"])
-def test_m_sharpness(runs, tmp_path, mode):
-    params, statistics = trained(runs, "sgd-0")
-    flags = ["--measures=m_sharpness", f"--batchnorm={mode}", "--steps=2", "--m=64"]
-    found = analysis_of([runs["sgd-0"]], tmp_path, *flags)
-    measured = of_run(found, runs["sgd-0"])["m_sharpness"]
-    loss = loss_with(statistics, {"running": "eval", "batch": "train"}[mode])
-    batches = minibatches("sgd-0", m=64)
+def assert_sharpness(measured, loss, params, batches, steps=1):
     for ball, radii in ("sam", [0.05, 0.1]), ("asam", [0.5]):
-        expected = sharpness.m_sharpness(loss, params, batches, radii, ball, steps=2)
+        expected = sharpness.m_sharpness(loss, params, batches, radii, ball, steps)
         np.testing.assert_allclose(measured[ball], expected, rtol=1e-3)
     losses = jax.lax.map(lambda batch: loss(params, batch), batches)
     np.testing.assert_allclose(measured["loss"], losses.mean(), rtol=1e-5)
+
+
+def test_m_sharpness_in_evaluation_mode(runs, found):
+    params, statistics = trained(runs, "sgd-0")
+    measured = of_run(found, runs["sgd-0"])["m_sharpness"]
+    assert_sharpness(measured, loss_with(statistics), params, minibatches("sgd-0"))
+
+
+def test_m_sharpness_with_the_statistics_of_minibatches(runs, tmp_path):
+    params, statistics = trained(runs, "sgd-0")
+    flags = ["--measures=m_sharpness", "--batchnorm=batch", "--steps=2", "--m=64"]
+    measured = of_run(analysis_of([runs["sgd-0"]], tmp_path, *flags), runs["sgd-0"])["m_sharpness"]
+    loss = loss_with(statistics, "train")
+    assert_sharpness(measured, loss, params, minibatches("sgd-0", m=64), steps=2)
 
 
 def test_curvature(runs, found):
@@ -147,8 +154,17 @@ def test_between_the_first_run_and_the_others(runs, found):
     inside = (np.array(measured["loss"]) - on_chord)[5:26]
     assert measured["barrier"] == pytest.approx(inside.max(), abs=1e-6)
     assert measured["start"] == str(runs["sgd-0"])
-    for name in ("sgd-0", "other"):  # the first; one whose loss is another function
+    for name in ("sgd-0", "other"):  # the first of all; one with other data
         assert "between" not in of_run(found, runs[name])
+    starts = [of_run(found, runs[f"sgd-{seed}"])["between"]["start"] for seed in (1, 2)]
+    assert starts == [str(runs["sgd-0"])] * 2  # there is none of their seed
+
+
+def test_only_runs_of_one_architecture_have_a_way_between_them(runs):
+    first, second = (opened(runs, name) for name in ("sgd-0", "k2"))
+    applies = MEASURES["between"].applies
+    assert applies(second, [first, second])
+    assert not applies(second, [first._replace(functions=None), second])
 
 
 def test_alignment_at_every_checkpoint_with_the_runs_own_ascent(runs, found):
@@ -196,16 +212,14 @@ def test_runs_that_differ_in_their_seed_are_one_group(runs, found):
 
 
 def test_three_seeds_compile_each_measure_once(runs):
-    flags = ["--m=32"]  # of which no other test has the programs
-    first, *others = (opened(runs, f"sgd-{seed}", *flags) for seed in range(3))
-    options = analyze.parser().parse_args([".", *QUICK.split(), *flags])
+    first, *others = (opened(runs, f"sgd-{seed}") for seed in range(3))
+    everyone = [opened(runs, "sgd-0"), first, *others]  # so that the first has a start of a way
+    options = analyze.parser().parse_args([".", *QUICK.split()])
+    jax.clear_caches()
     for name, measure in MEASURES.items():
-        if name == "training":
-            continue
-        everyone = [first, first._replace(), *others]
         with compilations() as count:
-            measure.compute(everyone[1], everyone, options)
-        assert count[0] > 0, name
+            measure.compute(first, everyone, options)
+        assert (count[0] > 0) == (name != "training")
         with compilations() as count:
             for run in others:
                 measure.compute(run, everyone, options)

@@ -1,0 +1,133 @@
+"""The report: one HTML file that needs no other."""
+
+import argparse
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from experiments.analysis.groups import Group
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure
+from experiments.analysis.results import Analysis
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35rem 0.7rem; text-align: right; border-bottom: 1px solid #8886; }
+th { vertical-align: bottom; } td + td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 0; }
+figure img { background: white; border-radius: 4px; max-width: 100%; height: auto; }
+figcaption { max-width: 46rem; } .method, footer { opacity: 0.75; font-size: 0.9rem; }
+"""
+
+
+def report(
+    analysis: Analysis,
+    found: Mapping[str, Sequence[GroupResult]],
+    measures: Mapping[str, Measure],
+    options: argparse.Namespace,
+) -> str:
+    """The report's text; its figures are read from ``options.output``."""
+    drawings = [d for name, results in found.items() if results for d in measures[name].drawings]
+    title = "How flat are the minima?"
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
+            f"<h1>{title}</h1>",
+            f"<p>{escape(_setting(analysis, options))}</p>",
+            f'<div class="wide">{_table(analysis, found, measures, options)}</div>',
+            *(_figure(drawing, options) for drawing in drawings),
+            *(f"<p>Left out: {name}; {escape(why)}.</p>" for name, why in analysis.skipped.items()),
+            f"<footer><h2>Runs</h2>{_runs(analysis)}</footer>\n</body>\n</html>\n",
+        ]
+    )
+
+
+def _setting(analysis: Analysis, options: argparse.Namespace) -> str:
+    """What was measured on what, in sentences."""
+    runs = [run for group in analysis.groups for run in group.runs]
+    what = sorted({f"{run.config.model} on {run.config.dataset}" for run in runs})
+    shapes = sorted({run.batches.examples.labels.shape for run in runs})
+    train = " or ".join(f"{n * m} ({n} minibatches of m = {m})" for n, m in shapes)
+    test = " or ".join(map(str, sorted({len(run.data.test.labels) for run in runs})))
+    mode = {"running": "the checkpoint's running", "batch": "each minibatch's own"}
+    sentences = [
+        f"{len(runs)} runs in {len(analysis.groups)} groups: {', '.join(what)}.",
+        f"Training examples measured on: {train}, not augmented, with the labels of training. Test "
+        f"examples under noise: {test}. BatchNorm has {mode[options.batchnorm]} statistics "
+        "where nothing else is said. The runs of a group differ only in their seed: numbers and "
+        "lines are means over them, ± and bands one standard deviation.",
+    ]
+    if len({m for _, m in shapes}) > 1:
+        sentences.append("Groups with another m cannot be compared: choose one with --m.")
+    return " ".join(sentences)
+
+
+def _table(
+    analysis: Analysis,
+    found: Mapping[str, Sequence[GroupResult]],
+    measures: Mapping[str, Measure],
+    options: argparse.Namespace,
+) -> str:
+    groups = analysis.groups
+    rows = [
+        ["", *(group.name for group in groups)],
+        ["seeds", *(", ".join(str(run.config.seed) for run in group.runs) for group in groups)],
+        ["epochs", *(_epochs(group) for group in groups)],
+    ]
+    for name, results in found.items():
+        by_group = {result.name: result for result in results}
+        for entry in measures[name].entries(options):
+            cells = (_cell(by_group.get(group.name), entry) for group in groups)
+            rows.append([entry.heading, *cells])
+    head, *body = (_row(row, "td" if i else "th") for i, row in enumerate(rows))
+    return f"<table>\n<thead>\n{head}\n</thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
+
+
+def _epochs(group: Group) -> str:
+    return ", ".join(map(str, sorted({run.checkpoint.epoch for run in group.runs})))
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _cell(result: GroupResult | None, entry: Entry) -> str:
+    """A mean with its deviation, of which two digits count."""
+    if result is None:
+        return "-"
+    values = np.array([entry.value(run) for run in result.runs], float)
+    mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0
+    if not np.isfinite(mean):
+        return "not finite"
+    if std == 0:
+        return f"{mean:.4g}"
+    decimals = max(0, 1 - int(np.floor(np.log10(std))))
+    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def _figure(drawing: Drawing, options: argparse.Namespace) -> str:
+    image = base64.b64encode((options.output / f"{drawing.name}.svg").read_bytes()).decode()
+    return (
+        f'<figure id="{drawing.name}">\n<h2>{escape(drawing.title)}</h2>\n'
+        f'<img alt="{escape(drawing.title)}" src="data:image/svg+xml;base64,{image}">\n'
+        f"<figcaption>{escape(drawing.reading)} "
+        f'<span class="method">{escape(drawing.method(options))}</span></figcaption>\n</figure>'
+    )
+
+
+def _runs(analysis: Analysis) -> str:
+    items = (
+        f"<li>{escape(group.name)}, seed {run.config.seed}: {escape(str(run.path))}, epoch "
+        f"{run.checkpoint.epoch}</li>"
+        for group in analysis.groups
+        for run in group.runs
+    )
+    return f"<ul>\n{chr(10).join(items)}\n</ul>"

@@ -1,0 +1,101 @@
+"""What ``experiments.analyze`` draws and writes: figures, and a report that needs no other file."""
+
+import base64
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from analyzed import analysis_of
+
+from experiments.analysis import MEASURES, figures
+from experiments.analysis.groups import over_seeds, plain
+from experiments.analysis.measure import GroupResult, at_common_epochs
+from experiments.plotting import styles
+
+DRAWINGS = [drawing.name for measure in MEASURES.values() for drawing in measure.drawings]
+
+
+@pytest.fixture
+def report(analyzed):
+    return (analyzed / "report.html").read_text(encoding="utf-8")
+
+
+def cells(report):
+    """The table: heading to what stands beside it."""
+    rows = re.findall(r"<tr>(.*?)</tr>", report)
+    return {row[0]: row[1:] for row in (re.findall(r"<t[hd]>(.*?)</t[hd]>", r) for r in rows)}
+
+
+def test_every_figure_is_there_as_png_and_as_svg(analyzed):
+    for name in DRAWINGS:
+        assert (analyzed / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert ElementTree.parse(analyzed / f"{name}.svg").getroot().tag.endswith("svg")
+    names = {f"{name}.{ending}" for name in DRAWINGS for ending in ("png", "svg")}
+    assert {path.name for path in analyzed.iterdir()} == names | {"analysis.json", "report.html"}
+
+
+def test_the_report_shows_all_figures_and_refers_to_nothing_outside_itself(analyzed, report):
+    sources = re.findall(r'(?:src|href)="(.*?)"', report)
+    figures = [base64.b64decode(source.partition("base64,")[2]) for source in sources]
+    assert figures == [(analyzed / f"{name}.svg").read_bytes() for name in DRAWINGS]
+    assert not re.search(r"https?:|url\(|@import|<script", report)
+
+
+def test_the_table_has_mean_and_deviation_of_each_group(report):
+    table = cells(report)
+    assert table[""] == ["SGD", "Lookbehind-SAM (k=2)", "Lookbehind-SAM (k=3)", "Lookahead-SAM"]
+    assert table["seeds"] == ["0, 1, 2", "0", "0", "0"]
+    assert table["epochs"] == ["2"] * 4
+    assert re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", table["m-sharpness, radius 0.05"][0])
+    assert "±" not in table["m-sharpness, radius 0.05"][1]
+    assert table["barrier to another run"][3] == "-"
+    for heading in ("test accuracy, %", "top Hessian eigenvalue", "Hessian trace"):
+        assert len(table[heading]) == 4
+
+
+def test_the_report_says_on_what_was_measured(report):
+    assert "6 runs in 4 groups: dense on digits. " in report
+    assert "Training examples measured on: 512 (4 minibatches of m = 128), not augm" in report
+    assert "Test examples under noise: 100." in report
+    assert "the mean of 2 draws" in report
+
+
+def test_one_run_is_drawn_and_what_is_left_out_is_said(runs, tmp_path):
+    analysis_of([runs["k2"]], tmp_path, "--measures=training,m_sharpness")
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert report.count("<figure") == 2
+    analysis_of([runs["k2"]], tmp_path)
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Left out: between; it needs two runs of the same architecture" in report
+
+
+def result(name, style, values):
+    """A group's result for a measure that was cut short or went astray."""
+    runs = [{"epochs": list(range(1, 1 + len(v))), "loss": v} for v in values]
+    common = at_common_epochs(runs)
+    averages = plain(over_seeds(common, ["loss"]))
+    return GroupResult(name, style, runs, {"epochs": common[0]["epochs"]}, **averages)
+
+
+def test_what_is_not_finite_leaves_a_gap():
+    found = result("SGD", next(styles()), [[1.0, np.inf], [1.0, 2.0]])
+    assert found.mean["loss"] == [1.0, None]
+    _, (axis,) = figures.panels(1)
+    figures.curve(axis, found, found.shared["epochs"], "loss")
+    np.testing.assert_array_equal(axis.get_lines()[0].get_ydata(), [1.0, np.nan])
+
+
+def test_runs_of_different_length_are_averaged_where_all_have_an_epoch():
+    found = result("SGD", next(styles()), [[3.0, 1.0, 7.0], [1.0, 3.0]])
+    assert found.shared["epochs"] == [1, 2]
+    assert found.mean["loss"] == [2.0, 2.0]
+    np.testing.assert_allclose(found.std["loss"], np.sqrt(2) * np.ones(2))
+
+
+def test_panels_fill_their_rows_evenly():
+    shapes = []
+    for count in (1, 3, 4, 5):
+        _, axes = figures.panels(count)
+        shapes.append(axes[0].get_subplotspec().get_gridspec().get_geometry())
+    assert shapes == [(1, 1), (1, 3), (2, 2), (2, 3)]
