@@ -54,8 +54,8 @@ def _averaged_gradient(over: dict[str, Any]) -> optax.GradientTransformation:
 
 
 def _lookahead_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    if isinstance(config.alpha, str):
-        raise ValueError(f"lookahead_sam needs a number as alpha, got {config.alpha!r}.")
+    if isinstance(config.alpha, str) or not 0 < config.alpha <= 1:
+        raise ValueError(f"lookahead_sam needs a number in (0, 1] as alpha, got {config.alpha!r}.")
     lookahead = optax.lookahead(optimizer(config, steps), config.k, config.alpha)
     return optax.chain(_sam(config, steps), lookahead)
 

@@ -17,6 +17,7 @@ from experiments.devices import make_mesh
 from experiments.feeds import Facts
 from experiments.methods import method
 from experiments.parts import axis, check_parts, on_each_part
+from experiments.ranges import check_ranges
 from experiments.steps import Metrics, Task, TrainState, evaluate, train_step
 from experiments.switch import adopt
 
@@ -77,8 +78,7 @@ def build_program(
     Raises:
       ValueError: if a name in the config is unknown or a value out of range.
     """
-    if config.epochs < 1:
-        raise ValueError(f"epochs must be >= 1, got {config.epochs}.")
+    check_ranges(config)
     check_parts(config, mesh)
     steps = feeds.steps_per_epoch(config, facts.examples)
     how = method(config.method)

@@ -25,6 +25,7 @@ from experiments.devices import make_mesh, place, replicated
 from experiments.logs import Logs, Silence
 from experiments.methods import method
 from experiments.program import Program, build_program, compiled, keys, take_steps
+from experiments.ranges import check_ranges
 from experiments.steps import TrainState
 from experiments.switch import methods_by_epoch
 
@@ -80,6 +81,7 @@ def default_workdir(config: ConfigDict) -> Path:
 
 def make_run(config: ConfigDict) -> Run:
     """Loads the data and builds the program of every method that the config uses."""
+    check_ranges(config)  # before the data is opened, which can take long
     check_keep_every(config.keep_every)
     mesh = make_mesh()
     names = methods_by_epoch(config)

@@ -46,8 +46,13 @@ def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
     Raises:
       FileNotFoundError: if there is no such file.
       ValueError: if it is damaged, or holds another model: which weights were expected and which
-        are there.
+        are there. Or if the model is no ViT.
     """
+    if not isinstance(model, ViT):
+        raise ValueError(
+            f"{path} holds the weights of a ViT, and the model is a {type(model).__name__}: choose "
+            "a ViT as model, or leave pretrained unset."
+        )
     weights = _read(path)
     params = {_name(name): param for name, param in nnx.to_flat_state(nnx.state(model, nnx.Param))}
     _check_names(path, expected=params.keys(), found=weights.keys() - _PRE_LOGITS)
@@ -80,7 +85,7 @@ def _name(path: tuple[str | int, ...]) -> str:
     if path[0] == "blocks":
         _, number, *path = path
         path = [f"Transformer/encoderblock_{number}", *path]
-    return "/".join(_NAMES.get(part, part) for part in path)
+    return "/".join(str(_NAMES.get(part, part)) for part in path)
 
 
 def _check_names(path: str | os.PathLike, expected: Iterable[str], found: Iterable[str]) -> None:

@@ -112,7 +112,8 @@ def test_the_same_seed_gives_the_same_run(config):
         ({"method": "sam", "rho": -1.0}, "rho must be"),
         ({"method": "lookbehind_sam", "k": 0}, "k must be an integer >= 1"),
         ({"method": "lookbehind_sam", "alpha": "adaptiv"}, "alpha must be"),
-        ({"method": "lookahead_sam"}, "lookahead_sam needs a number as alpha, got 'adaptive'"),
+        ({"method": "lookahead_sam"}, r"a number in \(0, 1\] as alpha, got 'adaptive'"),
+        ({"method": "lookahead_sam", "alpha": 1.5}, r"a number in \(0, 1\] as alpha, got 1\.5"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_training(config, changes, message):

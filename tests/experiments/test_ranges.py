@@ -1,0 +1,50 @@
+"""Config values that cannot be, refused with what would be right."""
+
+import pytest
+
+from experiments import feeds, train
+from experiments.program import build_program
+
+
+@pytest.fixture
+def config(config):
+    config.model = "dense"
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("dtype", "float33", "'float32' or 'bfloat16'"),
+        ("dtype", "int32", "'float32' or 'bfloat16'"),
+        ("epochs", 0, ">= 1"),
+        ("eval_batch_size", -4, ">= 1"),
+        ("eval_batch_size", 0, ">= 1"),
+        ("gamma", 0.0, r"in \(0, 1\]"),
+        ("image_size", 0, ">= 1"),
+        ("k", 0, "an integer >= 1"),
+        ("label_smoothing", 2.0, r"in \[0, 1\)"),
+        ("label_smoothing", 1.0, r"in \[0, 1\)"),
+        ("learning_rate", -1.0, "> 0 and finite"),
+        ("learning_rate", 0.0, "> 0 and finite"),
+        ("learning_rate", float("nan"), "> 0 and finite"),
+        ("momentum", 1.5, r"in \[0, 1\)"),
+        ("noise_seed", -1, ">= 0 and finite"),
+        ("skip_nonfinite", -1, ">= 0 and finite"),
+        ("weight_decay", -1.0, ">= 0 and finite"),
+        ("weight_decay", float("inf"), ">= 0 and finite"),
+        ("workers", -1, ">= 0 and finite"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_range(config, key, value, right, monkeypatch):
+    monkeypatch.setattr(feeds, "make", None)  # not even called
+    config[key] = value
+    for build in (train.make_run, lambda config: build_program(config, None, None, None)):
+        with pytest.raises(ValueError, match=f"{key} must be {right}, got {value!r}\\."):
+            build(config)
+
+
+def test_weights_of_a_vit_are_for_vits(config, tmp_path):
+    config.update(pretrained="ViT-B_16.npz", epochs=1)
+    with pytest.raises(SystemExit, match=r"ViT-B_16\.npz holds the weights of a ViT, .* a Dense"):
+        train.main(config, tmp_path / "run")
