@@ -62,7 +62,8 @@ def load(config: ConfigDict) -> Dataset:
     """Loads a data set that fits in memory, with the config's subset, split and label noise."""
     dataset = data.hold_out(data.load(config.dataset, config.data_dir), config.validation)
     dataset = data.take(dataset, config.train_examples)
-    return data.flip_labels(dataset, config.label_noise, config.noise_seed)
+    dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
+    return dataset._replace(**_scale(config, dataset.mean, dataset.std))
 
 
 def make(config: ConfigDict, mesh: Mesh, key: jax.Array) -> Feed:
@@ -144,10 +145,19 @@ def streamed_facts(config: ConfigDict, splits: imagenet.Splits) -> Facts:
         examples=len(splits.train),
         image_shape=(config.image_size, config.image_size, 3),
         num_classes=imagenet.NUM_CLASSES,
-        mean=imagenet.MEAN,
-        std=imagenet.STD,
         augment=False,  # the host crops and flips
+        **_scale(config, imagenet.MEAN, imagenet.STD),
     )
+
+
+def _scale(config: ConfigDict, mean: np.ndarray, std: np.ndarray) -> dict[str, np.ndarray]:
+    """What images are normalized with: the set's mean and deviation, or what weights are used to.
+
+    The released ViTs were trained on images from -1 to 1.
+    """
+    if config.pretrained:
+        mean = std = np.full_like(mean, 255 / 2)
+    return {"mean": mean, "std": std}
 
 
 def padded(test: Examples, config: ConfigDict, mesh: Mesh) -> Iterator[Examples]:

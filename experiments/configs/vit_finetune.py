@@ -1,6 +1,7 @@
 """Fine-tuning of a ViT-B/16 on ImageNet for 15 epochs, as in the Lookbehind paper.
 
-``--config.pretrained`` takes a ``.npz`` file of the original ViT release.
+``--config.pretrained`` takes a ``.npz`` file of the original ViT release. Images then go from -1 to
+1, as in that release.
 """
 
 from ml_collections import ConfigDict
