@@ -26,11 +26,21 @@ def connect() -> None:
     elif coordinator == "auto":
         if given != (None, None):
             raise ValueError("--coordinator=auto takes process count and id from the cluster.")
-        jax.distributed.initialize()
+        _join_cluster()
     elif None in given:
         raise ValueError("--coordinator=host:port needs --process_count and --process_id.")
     else:
         jax.distributed.initialize(coordinator, *given)
+
+
+def _join_cluster() -> None:
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:  # what JAX looked for and did not find
+        raise ValueError(
+            f"--coordinator=auto finds no cluster ({str(error).rstrip('.')}). Outside of one, name "
+            "process 0: --coordinator=host:port --process_count=N --process_id=I."
+        ) from error
 
 
 def is_first() -> bool:
