@@ -15,7 +15,7 @@ EVENTS, CHECKPOINTS = "events", "checkpoints"
 _PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
 # Keys that may change when a run moves to another machine. Not keep_every: going on with another
 # one would remove checkpoints that were to stay.
-_PLACES = ("data_dir",)
+_PLACES = ("data_dir", "eval_batch_size", "workers")
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:
