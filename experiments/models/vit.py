@@ -13,7 +13,7 @@ from experiments.models import initializers
 class Block(nnx.Module):
     """Attention and a two-layer perceptron, each normalized before and added to its input."""
 
-    def __init__(self, width: int, heads: int, dropout: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         norm = partial(nnx.LayerNorm, width, dtype=dtype, rngs=rngs)
         dense = partial(
             nnx.Linear,
@@ -34,15 +34,13 @@ class Block(nnx.Module):
         self.norm2 = norm()
         self.dense1 = dense(width, 4 * width)
         self.dense2 = dense(4 * width, width)
-        self.dropout = nnx.Dropout(dropout)
 
-    def __call__(self, x: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, token, feature]`` to the same shape."""
-        x = x + self.dropout(self.attention(self.norm1(x)), rngs=rngs)
+        x = x + self.attention(self.norm1(x))
         # The tanh approximation, which the published weights were trained with.
         y = nnx.gelu(self.dense1(self.norm2(x)), approximate=True)
-        y = self.dense2(self.dropout(y, rngs=rngs))
-        return x + self.dropout(y, rngs=rngs)
+        return x + self.dense2(y)
 
 
 class ViT(nnx.Module):
@@ -58,8 +56,6 @@ class ViT(nnx.Module):
       width: features of a token.
       depth: number of encoder blocks.
       heads: number of attention heads.
-      dropout: share of the features that are dropped behind the position embeddings, the attention
-        and both layers of a perceptron, in training.
       dtype: type of the computation.
       rngs: keys for the initial weights.
 
@@ -77,7 +73,6 @@ class ViT(nnx.Module):
         width: int,
         depth: int,
         heads: int,
-        dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -99,10 +94,7 @@ class ViT(nnx.Module):
         tokens = 1 + (image_size // patch_size) ** 2
         self.cls = nnx.Param(initializers.VIT_ZEROS(rngs.params(), (1, 1, width)))
         self.positions = nnx.Param(initializers.VIT_POSITIONS(rngs.params(), (1, tokens, width)))
-        self.dropout = nnx.Dropout(dropout)
-        self.blocks = nnx.List(
-            Block(width, heads, dropout, dtype=dtype, rngs=rngs) for _ in range(depth)
-        )
+        self.blocks = nnx.List(Block(width, heads, dtype=dtype, rngs=rngs) for _ in range(depth))
         self.norm = nnx.LayerNorm(width, dtype=jnp.float32, rngs=rngs)
         self.classifier = nnx.Linear(
             width,
@@ -112,15 +104,8 @@ class ViT(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, images: jax.Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
-        """Maps ``[batch, height, width, channel]`` images to ``[batch, class]`` logits.
-
-        Args:
-          images: images of the size that the position embeddings were made for.
-          rngs: a stream of keys for dropout, ``nnx.Rngs(dropout=key)``; needed in training only,
-            and only with a dropout above 0. Kept outside of the model, so that whoever takes a
-            gradient twice decides whether both see the same features dropped.
-        """
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, channel]`` images to ``[batch, class]`` logits."""
         size = (self.image_size, self.image_size)
         if images.shape[1:3] != size:
             raise ValueError(f"this ViT was built for {size} images, got {images.shape[1:3]}.")
@@ -128,7 +113,7 @@ class ViT(nnx.Module):
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         cls = jnp.broadcast_to(self.cls[...], (x.shape[0], 1, x.shape[-1]))
         x = jnp.concatenate([cls.astype(x.dtype), x], axis=1)
-        x = self.dropout(x + self.positions[...].astype(x.dtype), rngs=rngs)
+        x = x + self.positions[...].astype(x.dtype)
         for block in self.blocks:
-            x = block(x, rngs)
+            x = block(x)
         return self.classifier(self.norm(x[:, 0]))

@@ -1,4 +1,4 @@
-"""The ViT: published checkpoints, dropout and initial weights."""
+"""The ViT: published checkpoints and initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -185,25 +185,6 @@ def test_a_damaged_or_other_file_is_refused(weights, save, tmp_path):
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"built for \(12, 12\) images, got \(8, 8\)"):
         make_shapes()(jnp.zeros((1, 8, 8, 3)))
-
-
-def test_dropout_follows_the_key_it_is_given_in_training_only(weights, save):
-    model = make_shapes(dropout=0.5)
-    load_vit_checkpoint(save(weights), model)
-    assert not nnx.state(model, nnx.RngState)
-    images = jnp.ones((2, 12, 12, 3))
-
-    @nnx.jit
-    def logits(model, key):
-        return model(images, rngs=nnx.Rngs(dropout=key))
-
-    first, second = jax.random.split(jax.random.key(0))
-    np.testing.assert_array_equal(logits(model, first), logits(model, first))
-    assert (logits(model, first) != logits(model, second)).any()
-    with pytest.raises(ValueError, match="rngs"):
-        model(images)
-    model.eval()
-    np.testing.assert_array_equal(logits(model, first), logits(model, second))
 
 
 def test_initial_weights_are_those_of_the_release():
