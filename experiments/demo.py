@@ -17,18 +17,11 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import cli
+from experiments import cli, feeds
 from experiments.data import Dataset
 from experiments.methods import method
 from experiments.plotting import Panel, plot_curves
-from experiments.program import (
-    compiled,
-    fetch_metrics,
-    make_dataset,
-    make_program,
-    run_epochs,
-    steps_per_epoch,
-)
+from experiments.program import compiled, fetch_metrics, make_program, run_epochs
 from experiments.report import Result, markdown_table, write_json
 
 SEEDS = 3
@@ -74,7 +67,7 @@ def main(config: ConfigDict, workdir: Path | None) -> None:
     workdir = workdir or Path("runs") / "demo"
     with cli.user_errors():
         workdir.mkdir(parents=True, exist_ok=True)
-        dataset = make_dataset(config)
+        dataset = feeds.load(config)
         configs = {name: with_changes(config, changes) for name, changes in ROWS.items()}
         total = sum(SEEDS * c.epochs * _epoch_gradients(c, dataset) for c in configs.values())
     with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
@@ -105,7 +98,7 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
     started = time.perf_counter()
     with cli.user_errors():
         program = compiled(make_program(config, dataset))
-    steps = config.epochs * steps_per_epoch(config, dataset)
+    steps = config.epochs * feeds.steps_per_epoch(config, len(dataset.train.labels))
     curves, ascents = [], []
     for seed in range(config.seed, config.seed + SEEDS):
         curve = []
@@ -130,7 +123,7 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
 def _epoch_gradients(config: ConfigDict, dataset: Dataset) -> int:
     """Gradients of an epoch in which every step takes the ascent."""
     per_step = 1 + method(config.method).ascent_gradients(config)
-    return per_step * steps_per_epoch(config, dataset)
+    return per_step * feeds.steps_per_epoch(config, len(dataset.train.labels))
 
 
 if __name__ == "__main__":

@@ -57,14 +57,6 @@ class Epoch(NamedTuple):
     test: list[Metrics]
 
 
-make_dataset = feeds.load
-
-
-def steps_per_epoch(config: ConfigDict, dataset: Dataset) -> int:
-    """Number of whole batches in the training set."""
-    return feeds.steps_per_epoch(config, len(dataset.train.labels))
-
-
 def make_program(config: ConfigDict, dataset: Dataset) -> Program:
     """The program for a data set in memory on one device; errors as in ``build_program``."""
     return build_program(config, feeds.facts_of(dataset), feeds.select_rows, make_mesh(1))

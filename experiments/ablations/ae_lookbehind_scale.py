@@ -19,10 +19,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import optax_lookbehind as ol
-from experiments import methods
+from experiments import feeds, methods
 from experiments.configs import digits
 from experiments.demo import with_changes
-from experiments.program import compiled, fetch_metrics, make_dataset, make_program, run_epochs
+from experiments.program import compiled, fetch_metrics, make_program, run_epochs
 
 SEEDS, LEARNING_RATES = 5, (0.0075, 0.015, 0.03)
 K, RHO, ALPHA = 2, 0.1, "adaptive"
@@ -78,7 +78,7 @@ def with_lengths(policy: optax.GradientTransformationExtraArgs) -> optax.Gradien
 
 def measure(config: ConfigDict) -> list[float]:
     """Accuracy mean and deviation, share of sharp steps, mean lengths of sharp and plain steps."""
-    dataset = make_dataset(config)
+    dataset = feeds.load(config)
     program = compiled(make_program(config, dataset))
     accuracies, sums = [], []
     for seed in range(SEEDS):

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from experiments import demo
-from experiments.program import make_dataset, make_program
+from experiments import demo, feeds
+from experiments.program import make_program
 
 
 def run_train(*arguments, cwd):
@@ -115,6 +115,6 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
 
 
 def test_every_row_of_the_demo_can_be_built(config):
-    dataset = make_dataset(config)
+    dataset = feeds.load(config)
     for changes in demo.ROWS.values():
         make_program(demo.with_changes(config, changes), dataset)

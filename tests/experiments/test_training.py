@@ -5,19 +5,14 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import feeds
 from experiments.configs import digits
 from experiments.methods import METHODS
-from experiments.program import (
-    compiled,
-    fetch_metrics,
-    make_dataset,
-    make_program,
-    run_epochs,
-)
+from experiments.program import compiled, fetch_metrics, make_program, run_epochs
 
 
 def prepare(config):
-    dataset = make_dataset(config)
+    dataset = feeds.load(config)
     return dataset, make_program(config, dataset)
 
 
