@@ -15,6 +15,8 @@ from experiments.registry import look_up
 
 Builder = Callable[[ConfigDict, int], optax.GradientTransformation]
 
+_DRAWS = 1 << 30  # sets the key of these draws apart from those of program.keys
+
 
 class Method(NamedTuple):
     """A row of the table below.
@@ -126,11 +128,16 @@ def _looksam(config: ConfigDict, _: int) -> optax.GradientTransformation:
 
 
 def _ss_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.ss_sam(_rho(config, 0.05), config.probability, config.seed, **averaging(config))
+    return ol.ss_sam(_rho(config, 0.05), config.probability, _key(config), **averaging(config))
 
 
 def _esam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.esam(_rho(config, 0.05), config.beta, config.seed, **averaging(config))
+    return ol.esam(_rho(config, 0.05), config.beta, _key(config), **averaging(config))
+
+
+def _key(config: ConfigDict) -> jax.Array:
+    """What a method's own draws begin with."""
+    return jax.random.fold_in(jax.random.key(config.seed), _DRAWS)
 
 
 def _thresholds(config: ConfigDict, lambda_1: float, lambda_2: float) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from experiments import program
 from experiments.methods import METHODS, method
 
 W = jnp.array([1.0, -2.0])
@@ -63,6 +64,28 @@ def test_the_learning_rate_holds_within_a_lookbehind_step(config):
         fast = fast - config.learning_rate * p**3
     chex.assert_trees_all_close(w, fast, rtol=1e-5)
     assert optax.tree.get(state, "ScaleByScheduleState").count == 3
+
+
+@pytest.mark.parametrize("name", ["ss_sam", "esam"])
+def test_a_methods_draws_are_not_those_of_weights_and_order(config, name):
+    config.update(method=name, seed=3)
+    states = [after(config, steps)[1] for steps in range(3)]
+    first, *_ = own = [key for state in states for key in jax.tree.leaves(state) if is_key(key)]
+    assert len(own) == 3
+    drawn_from = [*own, *(draw for key in own for draw in jax.random.split(key))]
+    of_program = [jax.random.key(3), *program.keys(3)]
+    assert not numbers(drawn_from) & numbers(of_program)
+    config.seed = 4
+    (other,) = filter(is_key, jax.tree.leaves(after(config, 0)[1]))
+    assert numbers([first]) != numbers([other])
+
+
+def is_key(x):
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def numbers(keys):
+    return {tuple(jax.random.key_data(key).tolist()) for key in keys}
 
 
 def test_each_method_says_what_it_costs(config):
