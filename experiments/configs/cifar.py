@@ -18,7 +18,9 @@ def get_config(recipe: str = "lookbehind") -> ConfigDict:
     """Returns the defaults; ``base.py`` says what each key means.
 
     Models of the papers are ``resnet18``, ``resnet34``, ``resnet50``, ``resnet32``, ``wrn28_2``,
-    ``wrn28_10``, ``pyramidnet110`` (300 epochs) and ``vit_s4`` (1200 epochs).
+    ``wrn28_10``, ``pyramidnet110`` (300 epochs) and ``vit_s4`` (1200 epochs). The AE-SAM paper
+    names its ViT S/16, but patches of 16x16 would leave four tokens of a 32x32 image: with 4x4
+    there are 64.
 
     Args:
       recipe: "lookbehind" or "aesam".

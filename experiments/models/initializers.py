@@ -40,7 +40,7 @@ class Scheme(NamedTuple):
 # facebookarchive/fb.resnet.torch, the reference code of ResNets on CIFAR.
 FB_RESNET_TORCH = Scheme(HE_FAN_OUT, zero_bias)
 # torchvision's ResNets; homura's Wide ResNets, which the ASAM paper's code trains and the
-# Lookbehind paper's extends; dyhan0920/PyramidNet-PyTorch.
+# Lookbehind paper's extends (their block is another: wide_resnet.py); dyhan0920/PyramidNet-PyTorch.
 TORCHVISION = Scheme(HE_FAN_OUT, uniform_bias)
 # kuangliu/pytorch-cifar and with it the Lookbehind paper's ResNets: nothing but PyTorch's defaults.
 PYTORCH = Scheme(UNIFORM, uniform_bias)

@@ -40,7 +40,10 @@ class Layers:
         )
 
     def norm(self, channels: int) -> nnx.BatchNorm:
-        """A BatchNorm with PyTorch's momentum of 0.1, which counts from the other side."""
+        """A BatchNorm with PyTorch's momentum of 0.1, which counts from the other side.
+
+        Flax's running variance is the biased one; PyTorch's is n / (n - 1) times that.
+        """
         return nnx.BatchNorm(
             channels,
             momentum=0.9,

@@ -1,4 +1,9 @@
-"""Wide ResNets (Zagoruyko and Komodakis, 2016, arXiv 1605.07146), for small images."""
+"""Wide ResNets (Zagoruyko and Komodakis, 2016, arXiv 1605.07146), for small images.
+
+The block is that of the paper and of its authors' Torch code, on purpose: where the shape changes,
+the shortcut projects the activated input. That of homura, which the ASAM paper's code trains and
+the Lookbehind paper's extends, projects the input as it is. Initial weights are homura's.
+"""
 
 import jax
 import jax.numpy as jnp
