@@ -96,7 +96,7 @@ MEASURE = Measure(
             "Agreement of Lookbehind's inner steps",
             _draw,
             "alpha* near 1 and cosines near 1 mean that all ascent steps see the same gradient: "
-            "the region that they explore is smooth.",
+            "the region that they explore is smooth. Compare alpha* at the same k only.",
             lambda _: (
                 "At every checkpoint that is kept, with the run's own ascent (SAM or ASAM, "
                 f"rho) and its k, or {_K} where its method takes less than two ascent steps; the "

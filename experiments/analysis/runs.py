@@ -2,8 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import logging
@@ -98,7 +99,9 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
         config.data_dir = options.data_dir
     kept = kept_epochs(path / files.CHECKPOINTS)
     if not kept:
-        raise ValueError(f"{path} has no checkpoint yet; it holds: {_listed(path.iterdir())}.")
+        raise ValueError(
+            f"{path} has no checkpoint yet; it holds: {_listed(p.name for p in path.iterdir())}."
+        )
     examples = data.load(config, options.examples, options.test_examples)
     of = architecture(config, examples.facts)
     run = Run(
@@ -130,8 +133,9 @@ def _read_config(path: Path) -> ConfigDict:
     if not file.exists():
         problem = f"has no {files.CONFIG}" if path.is_dir() else "is no folder"
         near = path if path.is_dir() else path.parent
-        found = [p.parent for depth in ("*", "*/*") for p in near.glob(f"{depth}/{files.CONFIG}")]
-        raise ValueError(f"{path} {problem}; runs in {near}: {_listed(found)}.")
+        below = [p.parent for depth in ("*", "*/*") for p in near.glob(f"{depth}/{files.CONFIG}")]
+        found = _listed(p.relative_to(near) for p in below)
+        raise ValueError(f"{path} {problem}; runs in {near}: {found}.")
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -169,7 +173,6 @@ def _read(run: Run, epoch: int) -> Checkpoint:
     return Checkpoint(epoch, weights_of(read["params"]), read["batch_stats"])
 
 
-def _listed(things) -> str:
-    names = sorted(things)
-    shown = ", ".join(str(getattr(x, "name", x)) for x in names[:_NAMED])
-    return f"{shown}, ..." if len(names) > _NAMED else shown or "none"
+def _listed(things: Iterable[Any]) -> str:
+    names = [str(thing) for thing in sorted(things)]
+    return ", ".join([*names[:_NAMED], "..."] if len(names) > _NAMED else names) or "none"

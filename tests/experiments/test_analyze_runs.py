@@ -60,7 +60,9 @@ def test_a_folder_that_is_no_run_is_said_with_the_runs_nearby(run, tmp_path):
     missing, above = run.parent / "rum", run.parent
     assert f"{missing} is no folder; runs in {above}: run." in refused(missing)
     assert f"{above} has no config.json; runs in {above}: run." in refused(above)
-    assert f"{tmp_path / 'x'} is no folder; runs in {tmp_path}: run." in refused(tmp_path / "x")
+    assert f"{tmp_path / 'x'} is no folder; runs in {tmp_path}: copies/run." in refused(
+        tmp_path / "x"
+    )
     (run / "config.json").write_text("{")
     assert "config.json cannot be read" in refused(run)
 
