@@ -1,5 +1,6 @@
 """Settings that hold for every test: float64 where a test asks for it, eight virtual devices."""
 
+import contextlib
 import os
 
 # Before jax is imported. Tests of many devices need them; the others use the first one.
@@ -25,3 +26,23 @@ def float64():
     """Runs the test with 64-bit numbers."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compilations():
+    """A context in which the programs that XLA compiles are counted."""
+
+    @contextlib.contextmanager
+    def counting():
+        count = [0]
+
+        def listen(event, duration, **_):
+            count[0] += event == "/jax/core/compile/backend_compile_duration"
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            yield count
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+
+    return counting

@@ -1,9 +1,6 @@
 """Small runs to analyze, and quick analyses of them."""
 
-import contextlib
 import json
-
-import jax
 
 from experiments import analyze, train
 from experiments.configs import digits
@@ -43,18 +40,3 @@ def analysis_of(runs, output, *flags):
     """Runs the command line and returns what it wrote."""
     analyze.main([*map(str, runs), f"--output={output}", *QUICK.split(), *flags])
     return json.loads((output / "analysis.json").read_text())
-
-
-@contextlib.contextmanager
-def compilations():
-    """Counts the programs that are compiled."""
-    count = [0]
-
-    def listen(event, duration, **_):
-        count[0] += event == "/jax/core/compile/backend_compile_duration"
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield count
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)

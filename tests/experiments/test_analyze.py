@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analyzed import QUICK, analysis_of, compilations, config_of
+from analyzed import QUICK, analysis_of, config_of
 from flax import nnx
 from small import Dense
 
@@ -211,7 +211,7 @@ def test_runs_that_differ_in_their_seed_are_one_group(runs, found):
     assert groups[names[1]]["measures"]["m_sharpness"]["std"]["sam"] is None
 
 
-def test_three_seeds_compile_each_measure_once(runs):
+def test_three_seeds_compile_each_measure_once(runs, compilations):
     first, *others = (opened(runs, f"sgd-{seed}") for seed in range(3))
     everyone = [opened(runs, "sgd-0"), first, *others]  # so that the first has a start of a way
     options = analyze.parser().parse_args([".", *QUICK.split()])

@@ -1,6 +1,5 @@
 """What all measures have in common: one small program, any dtype, under ``jit`` or not."""
 
-import contextlib
 import functools
 
 import jax
@@ -47,21 +46,6 @@ MEASURES = {
 measures = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
 
 
-@contextlib.contextmanager
-def compilations():
-    """Counts the programs that XLA compiles."""
-    count = [0]
-
-    def listen(event, duration, **_):
-        count[0] += event == "/jax/core/compile/backend_compile_duration"
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield count
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @pytest.fixture(params=MEASURES.values(), ids=MEASURES.keys(), scope="module")
 def under_jit(request):
     """A measure, and the program that it becomes under ``jit``."""
@@ -69,7 +53,7 @@ def under_jit(request):
     return request.param, program.lower(*problem(2000), np.ones(3, np.float32)).compile()
 
 
-def test_any_number_of_points_and_checkpoints_is_one_program(under_jit):
+def test_any_number_of_points_and_checkpoints_is_one_program(under_jit, compilations):
     measure, inside = under_jit
     params, batches = problem(2000)
     others = jax.tree.map(lambda w: w + 1, params)
