@@ -42,13 +42,12 @@ def markdown_table(results: Sequence[Result]) -> str:
     for result in results:
         accuracy = 100 * result.curves["test_accuracy"][:, -1]
         loss = result.curves["train_loss"][:, -1]
-        share = 100 * result.applied
         rows.append(
             [
                 result.name,
                 f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}",
                 f"{loss.mean():.3f}",
-                f"{share.mean():.1f} ± {share.std(ddof=1):.1f}",
+                _share(100 * result.applied),
                 f"{result.gradients:.2f}",
                 f"{result.seconds:.1f}",
             ]
@@ -70,6 +69,13 @@ def write_json(path: Path, results: Sequence[Result]) -> None:
         for result in results
     ]
     path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+def _share(percent: np.ndarray) -> str:
+    """Mean and deviation, or the number that is the same for every seed because it is no draw."""
+    if np.ptp(percent) == 0:
+        return f"{percent[0]:g}"
+    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
 
 
 def _line(cells: Sequence[str]) -> str:

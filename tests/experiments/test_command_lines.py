@@ -105,7 +105,7 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
     assert table in out
     cells = [line.split("|") for line in table.splitlines() if "±" in line]
     assert [row[1].strip() for row in cells] == list(rows)
-    assert [row[4].strip() for row in cells] == ["0.0 ± 0.0", "100.0 ± 0.0"]  # SAM steps
+    assert [row[4].strip() for row in cells] == ["0", "100"]  # SAM steps
     assert [row[5].strip() for row in cells] == ["1.00", "4.00"]
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results[0]["curves"]["test_accuracy"]) == len(results[0]["applied"]) == 2
