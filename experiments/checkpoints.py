@@ -18,12 +18,6 @@ from experiments.steps import TrainState
 _KEPT = 2
 
 
-def check_keep_every(keep_every: int | None) -> None:
-    """Raises ValueError unless it is None or a number of epochs."""
-    if keep_every is not None and keep_every < 1:
-        raise ValueError(f"keep_every must be >= 1, got {keep_every}.")
-
-
 class Progress(NamedTuple):
     """Where a run stands between two epochs.
 

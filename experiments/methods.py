@@ -13,6 +13,8 @@ from experiments.optimizers import optimizer
 from experiments.parts import averaging
 from experiments.registry import look_up
 
+_RHO = {"sam": 0.05, "asam": 0.5}  # where the config has none: the papers'
+
 Builder = Callable[[ConfigDict, int], optax.GradientTransformation]
 
 _DRAWS = 1 << 30  # sets the key of these draws apart from those of program.keys
@@ -27,6 +29,7 @@ class Method(NamedTuple):
       ascent_gradients: how many gradients a sharpness-aware step takes besides the caller's.
       prepare: what the transformation calls params, given the model's weights.
       optimizer_calls: how often a step calls the optimizer.
+      ball: what it ascends in, a key of ``_RHO``.
       selects_examples: whether perturbed gradients are taken on the share ``config.gamma`` of the
         examples whose loss the perturbation raised most (ESAM).
     """
@@ -36,6 +39,7 @@ class Method(NamedTuple):
     ascent_gradients: Callable[[ConfigDict], int]
     prepare: Callable[[optax.Params], optax.Params] = lambda params: params
     optimizer_calls: Callable[[ConfigDict], int] = lambda config: 1
+    ball: str = "sam"
     selects_examples: bool = False
 
 
@@ -68,19 +72,19 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
 
 
 def _sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.sam(_rho(config, 0.05), **averaging(config))
+    return ol.sam(rho_of(config), **averaging(config))
 
 
 def _asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.asam(_rho(config, 0.5), config.eta, **averaging(config))
+    return ol.asam(rho_of(config, "asam"), config.eta, **averaging(config))
 
 
 def _multistep_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.multistep_sam(config.k, _rho_of_k(config, 0.05), **averaging(config))
+    return ol.multistep_sam(config.k, rho_of(config, k=config.k), **averaging(config))
 
 
 def _multistep_asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    rho = _rho_of_k(config, 0.5)
+    rho = rho_of(config, "asam", config.k)
     return ol.multistep_asam(config.k, rho, eta=config.eta, **averaging(config))
 
 
@@ -101,38 +105,40 @@ def _calls_inside(config: ConfigDict) -> int:
 
 
 def _lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return _lookbehind(config, steps, ol.sam_perturbation(_rho_of_k(config, 0.05)))
+    return _lookbehind(config, steps, ol.sam_perturbation(rho_of(config, k=config.k)))
 
 
 def _lookbehind_asam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return _lookbehind(config, steps, ol.asam_perturbation(_rho_of_k(config, 0.5), config.eta))
+    return _lookbehind(
+        config, steps, ol.asam_perturbation(rho_of(config, "asam", config.k), config.eta)
+    )
 
 
 def _ae_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     lambdas = _thresholds(config, -1.0, 1.0)
-    return ol.ae_sam(_rho(config, 0.05), steps, *lambdas, **averaging(config))
+    return ol.ae_sam(rho_of(config), steps, *lambdas, **averaging(config))
 
 
 def _ae_looksam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     lambdas = _thresholds(config, 0.0, 2.0)
-    return ol.ae_looksam(_rho(config, 0.05), config.reuse, steps, *lambdas, **averaging(config))
+    return ol.ae_looksam(rho_of(config), config.reuse, steps, *lambdas, **averaging(config))
 
 
 def _ae_lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    rho, lambdas = _rho_of_k(config, 0.05), _thresholds(config, -1.0, 1.0)
+    rho, lambdas = rho_of(config, k=config.k), _thresholds(config, -1.0, 1.0)
     return ol.ae_lookbehind_sam(config.k, rho, config.alpha, steps, *lambdas, **averaging(config))
 
 
 def _looksam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.looksam(_rho(config, 0.05), config.reuse, config.period, **averaging(config))
+    return ol.looksam(rho_of(config), config.reuse, config.period, **averaging(config))
 
 
 def _ss_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.ss_sam(_rho(config, 0.05), config.probability, _key(config), **averaging(config))
+    return ol.ss_sam(rho_of(config), config.probability, _key(config), **averaging(config))
 
 
 def _esam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.esam(_rho(config, 0.05), config.beta, _key(config), **averaging(config))
+    return ol.esam(rho_of(config), config.beta, _key(config), **averaging(config))
 
 
 def _key(config: ConfigDict) -> jax.Array:
@@ -149,27 +155,30 @@ def _thresholds(config: ConfigDict, lambda_1: float, lambda_2: float) -> tuple[f
     )
 
 
-def _rho(config: ConfigDict, default: float) -> float:
-    return default if config.rho is None else config.rho
-
-
-def _rho_of_k(config: ConfigDict, default: float) -> float:
+def rho_of(config: ConfigDict, ball: str = "sam", k: int = 1) -> float:
     """The length of each of k ascent steps: rho, or rho / k, so that all together are rho."""
-    return _rho(config, default) / (config.k if config.rho_over_k else 1)
+    rho = _RHO[ball] if config.rho is None else config.rho
+    return rho / (k if config.rho_over_k else 1)
 
 
 METHODS: dict[str, Method] = {
     "sgd": Method("SGD", _sgd, lambda c: 0),
     "sam": Method("SAM", before_sgd(_sam), lambda c: 1),
-    "asam": Method("ASAM", before_sgd(_asam), lambda c: 1),
+    "asam": Method("ASAM", before_sgd(_asam), lambda c: 1, ball="asam"),
     "multistep_sam": Method("Multistep-SAM", before_sgd(_multistep_sam), lambda c: c.k),
-    "multistep_asam": Method("Multistep-ASAM", before_sgd(_multistep_asam), lambda c: c.k),
+    "multistep_asam": Method(
+        "Multistep-ASAM", before_sgd(_multistep_asam), lambda c: c.k, ball="asam"
+    ),
     "lookahead_sam": Method("Lookahead-SAM", _lookahead_sam, lambda c: 1, _fast_and_slow),
     "lookbehind_sam": Method(
         "Lookbehind-SAM", _lookbehind_sam, lambda c: c.k, optimizer_calls=_calls_inside
     ),
     "lookbehind_asam": Method(
-        "Lookbehind-ASAM", _lookbehind_asam, lambda c: c.k, optimizer_calls=_calls_inside
+        "Lookbehind-ASAM",
+        _lookbehind_asam,
+        lambda c: c.k,
+        optimizer_calls=_calls_inside,
+        ball="asam",
     ),
     "ae_sam": Method("AE-SAM", before_sgd(_ae_sam), lambda c: 1),
     "ae_looksam": Method("AE-LookSAM", before_sgd(_ae_looksam), lambda c: 1),

@@ -22,6 +22,7 @@ _RANGES: Mapping[str, Range] = {
     "gamma": ("in (0, 1]", lambda x: 0 < x <= 1),
     "image_size": _AT_LEAST_ONE,
     "k": ("an integer >= 1", lambda x: x >= 1),  # rho is divided by it
+    "keep_every": (">= 1", lambda x: x is None or x >= 1),
     "label_smoothing": _BELOW_ONE,
     "learning_rate": ("> 0 and finite", lambda x: 0 < x < math.inf),
     "momentum": _BELOW_ONE,

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from experiments import cli, feeds, hosts, metrics, models
 from experiments import workdir as files
-from experiments.checkpoints import Checkpoints, Progress, check_keep_every
+from experiments.checkpoints import Checkpoints, Progress
 from experiments.devices import make_mesh, place, replicated
 from experiments.logs import Logs, Silence
 from experiments.methods import method
@@ -82,7 +82,6 @@ def default_workdir(config: ConfigDict) -> Path:
 def make_run(config: ConfigDict) -> Run:
     """Loads the data and builds the program of every method that the config uses."""
     check_ranges(config)  # before the data is opened, which can take long
-    check_keep_every(config.keep_every)
     mesh = make_mesh()
     names = methods_by_epoch(config)
     _, order_key = keys(config.seed)

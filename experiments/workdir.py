@@ -15,7 +15,7 @@ EVENTS, CHECKPOINTS = "events", "checkpoints"
 _PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
 # Keys that may change when a run moves to another machine. Not keep_every: going on with another
 # one would remove checkpoints that were to stay.
-_PLACES = ("data_dir", "eval_batch_size", "workers")
+PLACES = ("data_dir", "eval_batch_size", "workers")
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:
@@ -27,7 +27,7 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
     differing = [
         f"  {key}: {saved.get(key)!r} there, {asked.get(key)!r} asked for"
         for key in sorted(saved | asked)
-        if saved.get(key) != asked.get(key) and key not in _PLACES
+        if saved.get(key) != asked.get(key) and key not in PLACES
     ]
     if differing:
         raise ValueError(

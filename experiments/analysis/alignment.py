@@ -20,7 +20,7 @@ from experiments.analysis.measure import (
     at_common_epochs,
 )
 from experiments.analysis.runs import Run
-from experiments.methods import method
+from experiments.methods import method, rho_of
 from experiments.plotting import draw_curve
 from experiments.switch import methods_by_epoch
 from optax_lookbehind import sharpness
@@ -29,8 +29,8 @@ _K = 5  # for methods that take less than two ascent steps
 
 
 def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
-    asam, k, rho = _ascent(run)
-    rule = _perturbation(asam, rho, run.config.eta)
+    ball, k, rho = _ascent(run)
+    rule = _perturbation(ball, rho, run.config.eta)
     epochs, found = [], []
     for epoch in run.kept:
         try:
@@ -41,7 +41,7 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
         found.append(sharpness.alignment(run.functions.loss, at.params, at.batches, rule, k))
         epochs.append(epoch)
     return {
-        "ball": "asam" if asam else "sam",
+        "ball": ball,
         "rho": rho,
         "k": k,
         "epochs": epochs,
@@ -52,19 +52,17 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
 
 
 @cache  # one object for one rule, or each run would compile again
-def _perturbation(asam: bool, rho: float, eta: float) -> optax.GradientTransformation:
-    return ol.asam_perturbation(rho, eta) if asam else ol.sam_perturbation(rho)
+def _perturbation(ball: str, rho: float, eta: float) -> optax.GradientTransformation:
+    return ol.asam_perturbation(rho, eta) if ball == "asam" else ol.sam_perturbation(rho)
 
 
-def _ascent(run: Run) -> tuple[bool, int, float]:
-    """Whether the run's method climbs in ASAM's ball, in how many steps, and of what length."""
+def _ascent(run: Run) -> tuple[str, int, float]:
+    """The ball that the run's method climbs in, in how many steps, and their length."""
     config = run.config
     how = method(methods_by_epoch(config)[run.checkpoint.epoch - 1])
-    asam = how.title.endswith("ASAM")
-    several = how.ascent_gradients(config) > 1
-    rho = config.rho if config.rho is not None else 0.5 if asam else 0.05
-    length = rho / config.k if several and config.rho_over_k else rho
-    return asam, config.k if several else _K, length
+    if how.ascent_gradients(config) > 1:
+        return how.ball, config.k, rho_of(config, how.ball, config.k)
+    return how.ball, _K, rho_of(config, how.ball)
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import workdir as files
 from experiments.analysis.runs import Run, title
 
 # Keys that do not change what a run is: its seed, and how and where it ran.
-_ASIDE = ("seed", "data_dir", "workers", "eval_batch_size", "keep_every")
+_ASIDE = ("seed", "keep_every", *files.PLACES)
 # Keys that a name mentions even where no two groups have the same method.
 _ALWAYS = ("dataset", "model")
 

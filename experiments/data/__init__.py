@@ -4,6 +4,7 @@ ImageNet is none of them: ``imagenet.py`` streams it, for it does not fit in mem
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from experiments.data import cifar, digits
 from experiments.data.dataset import Dataset, Examples
@@ -11,8 +12,8 @@ from experiments.data.edits import flip_labels, hold_out, take
 from experiments.registry import look_up
 
 DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
-    "cifar10": cifar.load_cifar10,
-    "cifar100": cifar.load_cifar100,
+    "cifar10": partial(cifar.load, "cifar10"),
+    "cifar100": partial(cifar.load, "cifar100"),
     "digits": digits.load,
 }
 

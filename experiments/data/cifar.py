@@ -5,27 +5,22 @@ import numpy as np
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.prepared import open_split
 
+# Number of classes (CIFAR-100's are the fine ones), mean and standard deviation of each channel.
+_FACTS = {
+    "cifar10": (10, (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    "cifar100": (100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
 
-def load_cifar10(data_dir: str | None = None) -> Dataset:
-    """CIFAR-10, from a directory of TFDS."""
+
+def load(name: str, data_dir: str | None = None) -> Dataset:
+    """The one of that name, from a directory of TFDS."""
+    num_classes, mean, std = _FACTS[name]
     return Dataset(
-        train=_read("cifar10", "train", data_dir),
-        test=_read("cifar10", "test", data_dir),
-        num_classes=10,
-        mean=255 * np.float32([0.4914, 0.4822, 0.4465]),
-        std=255 * np.float32([0.2471, 0.2435, 0.2616]),
-        augment=True,
-    )
-
-
-def load_cifar100(data_dir: str | None = None) -> Dataset:
-    """CIFAR-100 with its 100 fine labels, from a directory of TFDS."""
-    return Dataset(
-        train=_read("cifar100", "train", data_dir),
-        test=_read("cifar100", "test", data_dir),
-        num_classes=100,
-        mean=255 * np.float32([0.5071, 0.4867, 0.4408]),
-        std=255 * np.float32([0.2675, 0.2565, 0.2761]),
+        train=_read(name, "train", data_dir),
+        test=_read(name, "test", data_dir),
+        num_classes=num_classes,
+        mean=255 * np.float32(mean),
+        std=255 * np.float32(std),
         augment=True,
     )
 

@@ -1,6 +1,6 @@
-"""The authors' training loop, written in PyTorch for a tiny network. Not a test itself.
+"""The authors' training loop in PyTorch, for a tiny network. Not a test itself.
 
-python official_loop.py    records where it leads, for test_official.py
+python -m tests.experiments.official_loop    records where it leads, for test_official.py
 """
 
 import json
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from benchmarks.torch_lookbehind import lookbehind_step
 
 K, RHO, RATE, STEPS, BATCH, DROPS = 2, 0.05, 0.05, 10, 8, [8, 16, 24]
 GOLDEN = Path(__file__).parents[1] / "golden" / "official_loop.json"
@@ -31,56 +33,27 @@ def normalized(images):
 
 
 def train(start, rows):
-    """The weights after a step on each row of examples: k times up and down, 2k gradients."""
+    """The weights after a step on each row of examples, by the baseline of the benchmarks."""
     params = [torch.nn.Parameter(torch.tensor(w)) for w in start]
     optimizer = torch.optim.SGD(params, lr=RATE, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, DROPS, gamma=0.1)
     images, labels = examples()
     images, labels = torch.tensor(normalized(images)), torch.tensor(labels.astype(int))
-
-    def gradients(batch):
-        kernel, bias, classifier, offset = params
-        features = torch.nn.functional.conv2d(images[batch], kernel, bias, padding=1)
-        logits = features.relu().mean((2, 3)) @ classifier.T + offset
-        loss = torch.nn.functional.cross_entropy(logits, labels[batch])
-        return torch.autograd.grad(loss, params)
-
-    def put(values):
-        with torch.no_grad():
-            for param, value in zip(params, values, strict=True):
-                param.copy_(value)
-
-    def weights():
-        return [p.detach().clone() for p in params]
-
     for batch in rows:
-        slow = weights()
-        behind, fast, first = slow, slow, None
-        for _ in range(K):
-            put(behind)
-            grads = gradients(batch)
-            length = torch.cat([g.flatten() for g in grads]).norm()
-            behind = [w + RHO * g / length for w, g in zip(behind, grads, strict=True)]
-            put(behind)
-            grads = gradients(batch)
-            put(fast)
-            for param, grad in zip(params, grads, strict=True):
+
+        @torch.enable_grad()
+        def gradient():
+            kernel, bias, classifier, offset = params
+            features = torch.nn.functional.conv2d(images[batch], kernel, bias, padding=1)
+            logits = features.relu().mean((2, 3)) @ classifier.T + offset
+            loss = torch.nn.functional.cross_entropy(logits, labels[batch])
+            for param, grad in zip(params, torch.autograd.grad(loss, params), strict=True):
                 param.grad = grad
-            optimizer.step()
-            fast = weights()
-            first = first or fast
-        put(_interpolated(slow, first, fast))
+            return [param.grad for param in params]
+
+        lookbehind_step(params, gradient, optimizer, K, RHO)
         schedule.step()
-    return [w.numpy() for w in weights()]
-
-
-def _interpolated(slow, first, fast):
-    """Slow weights a step of adaptive alpha, per tensor, towards the fast ones."""
-    cosines = [
-        torch.cosine_similarity((a - w).flatten(), (b - w).flatten(), 0)
-        for w, a, b in zip(slow, first, fast, strict=True)
-    ]
-    return [w + (c + 1) / 2 * (b - w) for w, b, c in zip(slow, fast, cosines, strict=True)]
+    return [p.detach().numpy() for p in params]
 
 
 def main():
