@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from experiments.analysis import figures
 from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
 from experiments.analysis.runs import Run
+from experiments.plotting import draw_curve
 from optax_lookbehind import sharpness
 
 _COORDINATES = np.linspace(-0.25, 1.25, 31)
@@ -44,6 +45,7 @@ def _compute(run: Run, runs: Sequence[Run], _: argparse.Namespace) -> Result:
     )
     return {
         "start": str(start.path),
+        "same_seed": start.config.seed == run.config.seed,
         "coordinates": _COORDINATES,
         "loss": losses,
         "barrier": _barrier(losses),
@@ -57,27 +59,43 @@ def _barrier(losses: jnp.ndarray) -> jnp.ndarray:
     return np.max(between - (1 - c) * between[0] - c * between[-1])
 
 
+def _from_same_seed(result: Result) -> bool:
+    return result["same_seed"]
+
+
+def _from_another_seed(result: Result) -> bool:
+    return not result["same_seed"]
+
+
+_KINDS = {"the same seed": _from_same_seed, "another seed": _from_another_seed}
+
+
 def _entries(_: argparse.Namespace) -> list[Entry]:
-    return [Entry("barrier to another run", lambda result: result["barrier"])]
+    return [
+        Entry(f"barrier from a run of {seed}", lambda result: result["barrier"], of)
+        for seed, of in _KINDS.items()
+    ]
 
 
 def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
-    figure, (axis,) = figures.panels(1)
-    for result in results:
-        figures.curve(axis, result, result.shared["coordinates"], "loss")
-    for end in (0, 1):
-        axis.axvline(end, color="0.6", linewidth=1, zorder=0)
-    axis.set(
-        xlabel="way from one run, at 0, to another, at 1",
-        ylabel="training loss",
-    )
+    kinds = {s: of for s, of in _KINDS.items() if any(of(run) for r in results for run in r.runs)}
+    figure, axes = figures.panels(len(kinds))
+    for axis, (seed, of) in zip(axes, kinds.items(), strict=True):
+        for result in results:
+            losses = [figures.values(run["loss"]) for run in result.runs if of(run)]
+            if losses:
+                std = np.std(losses, axis=0, ddof=1) if len(losses) > 1 else None
+                draw_curve(axis, _COORDINATES, np.mean(losses, axis=0), std, result.style)
+        for end in (0, 1):
+            axis.axvline(end, color="0.6", linewidth=1, zorder=0)
+        axis.set(xlabel=f"way from a run of {seed}, at 0, to this, at 1", ylabel="training loss")
     figures.legend(figure, results)
     return figure
 
 
 MEASURE = Measure(
     _compute,
-    averaged=("loss", "barrier"),
+    averaged=(),  # over the runs of one kind only
     shared=("coordinates",),
     drawings=[
         Drawing(

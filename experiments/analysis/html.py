@@ -101,9 +101,10 @@ def _row(cells: Sequence[str], tag: str) -> str:
 
 def _cell(result: GroupResult | None, entry: Entry) -> str:
     """A mean with its deviation, of which two digits count."""
-    if result is None:
+    runs = [run for run in result.runs if entry.of(run)] if result else []
+    if not runs:
         return "-"
-    values = np.array([entry.value(run) for run in result.runs], float)
+    values = np.array([entry.value(run) for run in runs], float)
     mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0
     if not np.isfinite(mean):
         return "not finite"

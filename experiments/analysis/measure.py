@@ -38,10 +38,12 @@ class Entry(NamedTuple):
     Attributes:
       heading: what it is.
       value: of the result of one run.
+      of: whether a run counts, by its result.
     """
 
     heading: str
     value: Callable[[Result], float | None]
+    of: Callable[[Result], bool] = lambda result: True
 
 
 class Drawing(NamedTuple):
