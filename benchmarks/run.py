@@ -10,9 +10,9 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import against_optax, against_pytorch, compilation, scaling, step_time
 from benchmarks.machine import describe, keep_freed_memory
 from benchmarks.report import Table, update_docs, write
+from benchmarks.sections import against_optax, against_pytorch, compilation, scaling, step_time
 from benchmarks.setups import Setup, choose
 
 SECTIONS: dict[str, Callable[[Setup], Table]] = {

@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from experiments import cli
 from experiments.analysis import MEASURES, html
+from experiments.analysis.aggregate import Analysis, as_json, choose, of_groups
 from experiments.analysis.figures import save
 from experiments.analysis.functions import MODES
 from experiments.analysis.groups import grouped, plain
 from experiments.analysis.measure import Result
-from experiments.analysis.results import Analysis, as_json, choose, of_groups
 from experiments.analysis.runs import open_run
-from experiments.registry import look_up
+from experiments.configs.lookup import look_up
 
 NUMBERS, REPORT = "analysis.json", "report.html"
 

@@ -17,12 +17,13 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import cli, feeds
+from experiments import cli
 from experiments.data import Dataset
-from experiments.methods import method
-from experiments.plotting import Panel, plot_curves
-from experiments.program import compiled, fetch_metrics, make_program, run_epochs
-from experiments.report import Result, markdown_table, write_json
+from experiments.data import pipeline as feeds
+from experiments.methods.table import method
+from experiments.reporting.curves import Panel, plot_curves
+from experiments.reporting.tables import Result, markdown_table, write_json
+from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
 
 SEEDS = 3
 

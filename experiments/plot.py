@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import cli, workdir
-from experiments.plotting import Panel, plot_curves
+from experiments import cli
+from experiments.reporting.curves import Panel, plot_curves
+from experiments.training import run_dir as workdir
 
 _PANELS = [
     Panel("test_accuracy", "test accuracy, %", scale=100),

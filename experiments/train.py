@@ -18,16 +18,19 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from experiments import cli, feeds, hosts, metrics, models
-from experiments import workdir as files
-from experiments.checkpoints import Checkpoints, Progress
-from experiments.devices import make_mesh, place, replicated
-from experiments.logs import Logs, Silence
-from experiments.methods import method
-from experiments.program import Program, build_program, compiled, keys, take_steps
-from experiments.ranges import check_ranges
-from experiments.steps import TrainState
-from experiments.switch import methods_by_epoch
+from experiments import cli, models
+from experiments.configs.validation import check_ranges
+from experiments.data import pipeline as feeds
+from experiments.methods.table import method
+from experiments.parallel import multihost as hosts
+from experiments.parallel.mesh import make_mesh, place, replicated
+from experiments.training import metrics
+from experiments.training import run_dir as files
+from experiments.training.checkpoints import Checkpoints, Progress
+from experiments.training.loggers import Logs, Silence
+from experiments.training.method_switch import methods_by_epoch
+from experiments.training.setup import Program, build_program, compiled, keys, take_steps
+from experiments.training.step import TrainState
 
 
 class Run(NamedTuple):

@@ -19,10 +19,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import optax_lookbehind as ol
-from experiments import feeds, methods
 from experiments.configs import digits
+from experiments.data import pipeline as feeds
 from experiments.demo import with_changes
-from experiments.program import compiled, fetch_metrics, make_program, run_epochs
+from experiments.methods import table as methods
+from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
 
 SEEDS, LEARNING_RATES = 5, (0.0075, 0.015, 0.03)
 K, RHO, ALPHA = 2, 0.1, "adaptive"

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping
 
-from experiments.analysis import (
-    alignment,
-    between,
-    curvature,
-    gradients,
-    landscape,
-    m_sharpness,
-    noise,
-    training,
-)
 from experiments.analysis.measure import Measure
+from experiments.analysis.measures import alignment, curvature, landscape, m_sharpness
+from experiments.analysis.measures import gradient_noise as gradients
+from experiments.analysis.measures import interpolation as between
+from experiments.analysis.measures import training_curves as training
+from experiments.analysis.measures import weight_noise as noise
 
 # In the order of the report.
 MEASURES: Mapping[str, Measure] = {

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from experiments import feeds
 from experiments.analysis.functions import TestBatch
 from experiments.data import Examples, imagenet
-from experiments.feeds import Facts
+from experiments.data import pipeline as feeds
+from experiments.data.pipeline import Facts
 
 # The keys that decide which examples a run trains and is tested on, and how they are normalized.
 _KEYS = (

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from experiments.analysis.measure import GroupResult, Result
-from experiments.plotting import draw_curve
+from experiments.reporting.curves import draw_curve
 
 _WIDTH, _HEIGHT = 4.6, 3.9  # inches of a panel
 _LETTER = 0.085  # inches of a letter of the legend, about

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from experiments import models
 from experiments.data import Examples
 from experiments.data.augment import normalize
-from experiments.feeds import Facts
+from experiments.data.pipeline import Facts
 
 MODES = ("running", "batch")
 

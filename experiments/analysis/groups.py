@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import workdir as files
 from experiments.analysis.runs import Run, title
+from experiments.training import run_dir as files
 
 # Keys that do not change what a run is: its seed, and how and where it ran.
 _ASIDE = ("seed", "keep_every", *files.PLACES)

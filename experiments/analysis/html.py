@@ -7,9 +7,9 @@ from html import escape
 
 import numpy as np
 
+from experiments.analysis.aggregate import Analysis
 from experiments.analysis.groups import Group
 from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure
-from experiments.analysis.results import Analysis
 
 _STYLE = """
 :root { color-scheme: light dark; }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.analysis.runs import Run
-from experiments.plotting import Style
+from experiments.reporting.curves import Style
 
 Result = dict[str, Any]
 

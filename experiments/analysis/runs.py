@@ -11,7 +11,6 @@ from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
-from experiments import workdir as files
 from experiments.analysis import data
 from experiments.analysis.functions import (
     Architecture,
@@ -21,12 +20,13 @@ from experiments.analysis.functions import (
     architecture,
     functions,
 )
-from experiments.checkpoints import kept_epochs, read_parts
 from experiments.configs import base
 from experiments.data import Examples
-from experiments.methods import method
-from experiments.steps import weights_of
-from experiments.switch import methods_by_epoch
+from experiments.methods.table import method
+from experiments.training import run_dir as files
+from experiments.training.checkpoints import kept_epochs, read_parts
+from experiments.training.method_switch import methods_by_epoch
+from experiments.training.step import weights_of
 
 _NAMED = 20  # how many runs an error lists at most
 

@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"  # of the computation, or "bfloat16"; weights are float32
     config.pretrained = placeholder(str)  # a ViT's .npz file to start from
 
-    config.method = "sgd"  # a name in experiments/methods.py
+    config.method = "sgd"  # a name in experiments/methods/table.py
     config.switch = ()  # ((100, "lookbehind_sam"), ...): another method after so many epochs
     config.rho = placeholder(float)  # ascent radius; unset: 0.05 for SAM kinds, 0.5 for ASAM kinds
     config.rho_over_k = False  # methods with k ascent steps: take steps of rho / k

@@ -6,7 +6,7 @@
 from ml_collections import ConfigDict
 
 from experiments.configs import base
-from experiments.registry import look_up
+from experiments.configs.lookup import look_up
 
 _RECIPES = {
     "lookbehind": {"schedule": "step", "weight_decay": 5e-4},

@@ -6,10 +6,10 @@ ImageNet is none of them: ``imagenet.py`` streams it, for it does not fit in mem
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from experiments.configs.lookup import look_up
 from experiments.data import cifar, digits
 from experiments.data.dataset import Dataset, Examples
-from experiments.data.edits import flip_labels, hold_out, take
-from experiments.registry import look_up
+from experiments.data.splits import flip_labels, hold_out, take
 
 DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
     "cifar10": partial(cifar.load, "cifar10"),

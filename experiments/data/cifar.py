@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.data.dataset import Dataset, Examples
-from experiments.data.prepared import open_split
+from experiments.data.tfds_source import open_split
 
 # Number of classes (CIFAR-100's are the fine ones), mean and standard deviation of each channel.
 _FACTS = {

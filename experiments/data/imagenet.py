@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from experiments.data import crops
 from experiments.data.dataset import Examples
-from experiments.data.prepared import open_split
+from experiments.data.tfds_source import open_split
 
 NUM_CLASSES = 1000
 MEAN = 255 * np.float32([0.485, 0.456, 0.406])

@@ -4,12 +4,12 @@ from functools import partial
 
 import jax
 import pytest
-from analyzed import analysis_of, train_runs
-from small import Dense
 
 from experiments import models
 from experiments.configs import digits
 from experiments.models.resnet import ResNet
+from tests.support.analyzed_runs import analysis_of, train_runs
+from tests.support.dense_model import Dense
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analyzed import QUICK, analysis_of, config_of
 from flax import nnx
-from small import Dense
 
 from experiments import analyze, train
 from experiments.analysis import MEASURES, data
 from experiments.analysis.runs import open_run
-from experiments.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints
 from optax_lookbehind import sam_perturbation, sharpness
+from tests.support.analyzed_runs import QUICK, analysis_of, config_of
+from tests.support.dense_model import Dense
 
 
 @pytest.fixture

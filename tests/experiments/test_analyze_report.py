@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from analyzed import analysis_of
 
 from experiments.analysis import MEASURES, figures
 from experiments.analysis.groups import over_seeds, plain
 from experiments.analysis.measure import GroupResult, at_common_epochs
-from experiments.plotting import styles
+from experiments.reporting.curves import styles
+from tests.support.analyzed_runs import analysis_of
 
 DRAWINGS = [drawing.name for measure in MEASURES.values() for drawing in measure.drawings]
 

@@ -8,15 +8,15 @@ import sys
 import jax
 import numpy as np
 import pytest
-from analyzed import QUICK, analysis_of, config_of
-from test_data_imagenet import imagenet_example
-from test_data_prepared import write
 
 from experiments import analyze
 from experiments.analysis import data
 from experiments.analysis.runs import open_run
 from experiments.configs import imagenet
 from experiments.data import imagenet as streamed
+from tests.experiments.test_data_imagenet import imagenet_example
+from tests.experiments.test_data_prepared import write
+from tests.support.analyzed_runs import QUICK, analysis_of, config_of
 
 
 def refused(*arguments):

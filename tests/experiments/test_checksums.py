@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.checkpoints import kept_epochs
-from experiments.checksums import check, checksums
+from experiments.training.checkpoints import kept_epochs
+from experiments.training.checksums import check, checksums
 
 STATE = {
     "weights": {"w": jnp.arange(6.0).reshape(2, 3), "half": jnp.ones(3, jnp.bfloat16)},

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from experiments import demo, feeds
-from experiments.program import make_program
+from experiments import demo
+from experiments.data import pipeline as feeds
+from experiments.training.setup import make_program
 
 
 def run_train(*arguments, cwd):

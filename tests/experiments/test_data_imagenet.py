@@ -6,9 +6,9 @@ import grain
 import numpy as np
 import pytest
 from absl import flags
-from test_data_prepared import encoded, shade, write
 
 from experiments.data import imagenet
+from tests.experiments.test_data_prepared import encoded, shade, write
 
 
 def imagenet_example(number):

@@ -6,9 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import decisions, feeds, plot, train, workdir
-from experiments.methods import method
-from experiments.program import compiled, make_program
+from experiments import plot, train
+from experiments.data import pipeline as feeds
+from experiments.methods.table import method
+from experiments.training import decisions
+from experiments.training import run_dir as workdir
+from experiments.training.setup import compiled, make_program
 
 ADAPTIVE = {"applied", "mu", "sigma", "threshold"}
 LOSSES = {"loss", "accuracy"}

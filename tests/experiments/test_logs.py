@@ -7,7 +7,9 @@ import sys
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments import logs, plot, workdir
+from experiments import plot
+from experiments.training import loggers as logs
+from experiments.training import run_dir as workdir
 
 
 def metrics(epoch):

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from experiments import program
-from experiments.methods import METHODS, method
+from experiments.methods.table import METHODS, method
+from experiments.training import setup as program
 
 W = jnp.array([1.0, -2.0])
 

@@ -11,7 +11,7 @@ from flax import nnx
 
 from experiments import models
 from experiments.data import Dataset, Examples
-from experiments.program import make_program
+from experiments.training.setup import make_program
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "official_loop.json"
 
@@ -88,7 +88,7 @@ def test_steps_are_those_of_the_official_loop(config, dataset, golden):
 
 def test_the_official_loop_leads_where_it_was_recorded_to_lead(dataset, golden):
     pytest.importorskip("torch")
-    import official_loop
+    from tests.support import official_loop
 
     np.testing.assert_array_equal(official_loop.examples()[0], dataset.train.images)
     end = official_loop.train(golden["start"], golden["rows"])

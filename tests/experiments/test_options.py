@@ -6,12 +6,15 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import feeds, optimizers, steps, switch
-from experiments.devices import make_mesh
-from experiments.methods import method
-from experiments.optimizers import optimizer
-from experiments.program import build_program, compiled, make_program
-from experiments.schedules import learning_rate
+from experiments.data import pipeline as feeds
+from experiments.methods import optimizers
+from experiments.methods.optimizers import optimizer
+from experiments.methods.schedules import learning_rate
+from experiments.methods.table import method
+from experiments.parallel.mesh import make_mesh
+from experiments.training import method_switch as switch
+from experiments.training import step as steps
+from experiments.training.setup import build_program, compiled, make_program
 
 W = jnp.array([1.0, -2.0])
 

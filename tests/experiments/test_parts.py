@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from experiments import feeds
-from experiments.devices import divided, make_mesh, place, replicated
-from experiments.program import build_program, compiled
+from experiments.data import pipeline as feeds
+from experiments.parallel.mesh import divided, make_mesh, place, replicated
+from experiments.training.setup import build_program, compiled
 
 
 def after_two_steps(config, mesh: Mesh):

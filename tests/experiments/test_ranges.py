@@ -2,8 +2,9 @@
 
 import pytest
 
-from experiments import feeds, train
-from experiments.program import build_program
+from experiments import train
+from experiments.data import pipeline as feeds
+from experiments.training.setup import build_program
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import numpy as np
 
-from experiments.report import Result, markdown_table
+from experiments.reporting.tables import Result, markdown_table
 
 
 def row(applied):

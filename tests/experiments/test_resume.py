@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import feeds, train
-from experiments.checkpoints import Checkpoints
+from experiments import train
 from experiments.configs import digits
-from experiments.program import keys
+from experiments.data import pipeline as feeds
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.setup import keys
 
 
 class Stop(Exception):

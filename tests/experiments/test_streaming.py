@@ -5,14 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from test_data_imagenet import imagenet_example
-from test_data_prepared import write
 
-from experiments import feeds, train
+from experiments import train
 from experiments.configs import imagenet
 from experiments.data import imagenet as imagenet_data
+from experiments.data import pipeline as feeds
 from experiments.data.augment import normalize
-from experiments.devices import make_mesh
+from experiments.parallel.mesh import make_mesh
+from tests.experiments.test_data_imagenet import imagenet_example
+from tests.experiments.test_data_prepared import write
 
 
 @pytest.fixture

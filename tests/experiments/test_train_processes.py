@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parent / "train_in_processes.py"
+ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = [
     "--config=experiments/configs/digits.py",
     "--config.model=dense",
@@ -45,7 +45,8 @@ def run(workdir, *flags, root, connections=(([], {}),)):
         subprocess.Popen(
             [
                 sys.executable,
-                SCRIPT,
+                "-m",
+                "tests.support.train_in_processes",
                 str(4 // len(connections)),
                 *FLAGS,
                 f"--workdir={workdir}",

@@ -5,10 +5,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import feeds
 from experiments.configs import digits
-from experiments.methods import METHODS
-from experiments.program import compiled, fetch_metrics, make_program, run_epochs
+from experiments.data import pipeline as feeds
+from experiments.methods.table import METHODS
+from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
 
 
 def prepare(config):

@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from closed_forms import flat, quadratic, quadratic_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optax_lookbehind import lookbehind, sam_perturbation
 from optax_lookbehind.sharpness import alignment
+from tests.support.closed_forms import flat, quadratic, quadratic_loss
 
 RULE = sam_perturbation(0.7)
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_forms import flat, quadratic, quadratic_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from optax_lookbehind.sharpness import (
     hessian_trace,
     hessian_vector_product,
 )
+from tests.support.closed_forms import flat, quadratic, quadratic_loss
 
 
 def diagonal_loss(w, a):

@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_forms import gradients, quadratic, quadratic_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optax_lookbehind.sharpness import gradient_statistics
+from tests.support.closed_forms import gradients, quadratic, quadratic_loss
 
 
 @settings(max_examples=10, deadline=None)

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_forms import flat, quadratic, quadratic_loss
 
 from optax_lookbehind.sharpness import (
     filter_normalized_direction,
@@ -10,6 +9,7 @@ from optax_lookbehind.sharpness import (
     loss_line,
     loss_plane,
 )
+from tests.support.closed_forms import flat, quadratic, quadratic_loss
 
 
 def numpy_loss(w, batches):

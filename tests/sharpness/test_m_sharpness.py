@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_forms import flat, gradients, max_over_ball, quadratic, quadratic_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optax_lookbehind import asam_perturbation
 from optax_lookbehind.sharpness import m_sharpness
+from tests.support.closed_forms import flat, gradients, max_over_ball, quadratic, quadratic_loss
 
 RADII = [0.05, 0.5, 2.0]
 

@@ -1,0 +1,64 @@
+"""Compile time and memory of a training step, which must not grow with k."""
+
+import time
+
+import jax
+import numpy as np
+import optax
+
+import optax_lookbehind as ol
+from benchmarks import job as jobs
+from benchmarks.report import Row, Table
+from benchmarks.sections.step_time import RHO, SGD
+from benchmarks.setups import Setup
+
+_KS = (2, 5, 20, 50)
+_ROUNDS = 3
+
+
+def measure(setup: Setup) -> Table:
+    """Lookbehind with adaptive alpha, the method with the most buffers, on both models."""
+    rows = [
+        row
+        for name, model in setup.models().items()
+        for row in _measure_model(name, jobs.create(model, setup))
+    ]
+    return Table(
+        "Compile time and memory of a Lookbehind-SAM step",
+        rows,
+        f"Trace, lower and compile the whole training step, nothing cached; medians of {_ROUNDS}. "
+        "Memory is temporary memory as the compiler plans it, without the donated training state.",
+    )
+
+
+def compile_step(
+    job: jobs.Job, tx: optax.GradientTransformationExtraArgs
+) -> tuple[jax.stages.Compiled, float]:
+    """The compiled training step and the seconds that took from Python to machine code."""
+    jax.clear_caches()  # or a later step would find this one's traces
+    start = time.perf_counter()
+    compiled = jobs.lower_step(job, tx).compile()
+    return compiled, time.perf_counter() - start
+
+
+def _measure_model(model: str, job: jobs.Job) -> list[Row]:
+    seconds = {k: [] for k in _KS}
+    temporary = {}
+    for _ in range(_ROUNDS):
+        for k in _KS:
+            tx = optax.chain(ol.lookbehind_sam(k, RHO, "adaptive"), SGD)
+            compiled, elapsed = compile_step(job, tx)
+            seconds[k].append(elapsed)
+            temporary[k] = compiled.memory_analysis().temp_size_in_bytes
+    first = _KS[0]
+    return [
+        {
+            "model": model,
+            "k": k,
+            "compile, s": np.median(seconds[k]),
+            f"compile over k = {first}": np.median(np.divide(seconds[k], seconds[first])),
+            "memory, MB": temporary[k] / 1e6,
+            f"memory over k = {first}": temporary[k] / temporary[first],
+        }
+        for k in _KS
+    ]

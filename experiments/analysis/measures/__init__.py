@@ -1,0 +1,1 @@
+"""The measures of `python -m experiments.analyze`, one file each."""

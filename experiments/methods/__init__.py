@@ -1,0 +1,1 @@
+"""Sharpness-aware methods and base optimizers, by name."""

@@ -1,0 +1,42 @@
+"""The plain optimizer that moves the weights, inside or behind a sharpness-aware transformation."""
+
+from collections.abc import Callable, Mapping
+
+import optax
+from ml_collections import ConfigDict
+
+from experiments.configs.lookup import look_up
+from experiments.methods.schedules import learning_rate
+
+NAME = "optimizer"  # of its state within the method's, where a switch of methods finds it
+
+
+def _sgd(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Weight decay enters the momentum, as in PyTorch's SGD."""
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, config.momentum)
+    )
+
+
+def _adam(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Weight decay is added to the gradient, as in PyTorch's Adam."""
+    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(rate))
+
+
+def _adamw(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(rate, weight_decay=config.weight_decay)
+
+
+OPTIMIZERS: Mapping[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTransformation]] = {
+    "adam": _adam,
+    "adamw": _adamw,
+    "sgd": _sgd,
+}
+
+
+def optimizer(
+    config: ConfigDict, steps: int, inner_steps: int = 1
+) -> optax.GradientTransformationExtraArgs:
+    """The config's optimizer, called ``inner_steps`` times in each of ``steps`` training steps."""
+    build = look_up("optimizer", config.optimizer, OPTIMIZERS)
+    return optax.named_chain((NAME, build(config, learning_rate(config, steps, inner_steps))))

@@ -1,0 +1,1 @@
+"""Meshes, microbatches and several hosts."""

@@ -1,0 +1,1 @@
+"""State, step, loop, logs and checkpoints of a training run."""

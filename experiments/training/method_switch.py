@@ -1,0 +1,81 @@
+"""Changing the method in the middle of a run (Lookbehind-SAM, Figure 8)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from experiments.methods import optimizers
+from experiments.training.step import TrainState, weights_of
+from optax_lookbehind import PolicyState
+
+
+def methods_by_epoch(config: ConfigDict) -> list[str]:
+    """The method's name for each epoch, by ``config.method`` and ``config.switch``."""
+    names = [config.method] * config.epochs
+    for epoch, name in _checked(config.switch, config.epochs):
+        names[epoch:] = [name] * (config.epochs - epoch)
+    return names
+
+
+def _checked(switch: Sequence[Any], epochs: int) -> list[tuple[int, str]]:
+    """The pairs of ``config.switch``, or a ValueError."""
+    pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in switch]
+    starts = [pair[0] for pair in pairs]
+    if (
+        any(len(p) != 2 or not isinstance(p[0], int) or not isinstance(p[1], str) for p in pairs)
+        or sorted(set(starts)) != starts
+        or not all(0 < start < epochs for start in starts)
+    ):
+        raise ValueError(
+            f"switch must be pairs of the number of epochs after which, in [1, {epochs - 1}] and "
+            f"ascending, and a method, as ((100, 'lookbehind_sam'),); got {tuple(switch)!r}."
+        )
+    return pairs
+
+
+def adopt(
+    tx: optax.GradientTransformation,
+    prepare: Callable[[Any], optax.Params],
+    optimizer_calls: int,
+    state: TrainState,
+    steps: int,
+) -> TrainState:
+    """The state from which a method goes on where another one stopped.
+
+    Weights, BatchNorm statistics, the optimizer's momentum and the learning rate's schedule go on;
+    what the new method itself remembers starts afresh.
+
+    Args:
+      tx: the new method's.
+      prepare: what it calls params, given the weights.
+      optimizer_calls: how often it calls the optimizer in a training step.
+      state: as the old method left it.
+      steps: number of training steps taken.
+    """
+    params = prepare(weights_of(state.params))
+    parts = jax.tree.leaves(state.opt_state, is_leaf=_is_optimizer)
+    (kept,) = filter(_is_optimizer, parts)
+    opt_state = jax.tree.map(
+        lambda part: kept if _is_optimizer(part) else part, tx.init(params), is_leaf=_is_optimizer
+    )
+    return state._replace(params=params, opt_state=_at(steps, optimizer_calls, opt_state))
+
+
+def _is_optimizer(part: Any) -> bool:
+    """Whether this is the state of ``optimizers.optimizer`` within a method's."""
+    return isinstance(part, dict) and optimizers.NAME in part
+
+
+def _at(steps: int, optimizer_calls: int, opt_state: optax.OptState) -> optax.OptState:
+    """The state with schedules and policies at the given training step."""
+    counts = {optax.ScaleByScheduleState: steps * optimizer_calls, PolicyState: steps}
+
+    def set_count(part: Any) -> Any:
+        count = counts.get(type(part))
+        return part if count is None else part._replace(count=jnp.asarray(count, jnp.int32))
+
+    return jax.tree.map(set_count, opt_state, is_leaf=lambda part: type(part) in counts)

@@ -1,0 +1,83 @@
+"""The code that README and guides show, run as it stands there."""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import optax_lookbehind as ol
+from tests.support.problems import batches, classification_loss, network
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def code_blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S)
+
+
+class Network(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(1, 8, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.out = nnx.Linear(8, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(nnx.relu(self.norm(self.conv(x))).mean((1, 2)))
+
+
+def images(seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 64)
+    return jnp.asarray(rng.normal(size=(64, 6, 6, 1)) + labels[:, None, None, None]), labels
+
+
+def test_the_example_trains_and_keeps_the_statistics_of_the_clean_pass():
+    (example,) = code_blocks("README.md")
+    assert len(example.splitlines()) < 20 + example.count("\n\n")
+    scope = {"model": Network(nnx.Rngs(0))}
+    exec(example, scope)
+    params, stats, opt_state = scope["params"], scope["stats"], scope["opt_state"]
+    model = nnx.merge(scope["graphdef"], params, stats, copy=True)
+    model(images()[0])  # one clean pass in training mode
+    expected = nnx.state(model, nnx.BatchStat)
+    losses = []
+    for t in range(30):
+        params, stats, opt_state, loss = scope["step"](params, stats, opt_state, *images())
+        losses.append(float(loss))
+        if t == 0:
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, expected)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_guide_to_many_devices_runs():
+    _, mapped, micro = code_blocks("docs/many-devices.md")
+    params = network()[0]
+    batch = jax.tree.map(lambda x: x[0], batches(number=1, size=128))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    scope = vars(ol) | {"jax": jax, "optax": optax, "mesh": mesh, "loss_fn": classification_loss}
+    exec(mapped, scope)
+    state = scope["tx"].init(params)
+    first, _ = scope["step"](params, state, batch)
+    assert classification_loss(first, batch) < classification_loss(params, batch)
+    scope |= {"batch": batch, "params": params}
+    exec(micro.split("parts =")[0], scope)
+    scope["state"] = scope["tx"].init(params)
+    exec(micro, scope)
+    assert jax.tree.structure(scope["updates"]) == jax.tree.structure(params)
+
+
+def test_every_public_name_is_in_the_readme_or_the_guides():
+    pages = "".join(p.read_text() for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    for name in ol.__all__:
+        if not name.endswith("State"):
+            assert re.search(rf"`(?:\w+\()?{name}[`(]|`{name}", pages), name
+
+
+def test_links_between_the_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

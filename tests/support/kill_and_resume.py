@@ -1,0 +1,108 @@
+"""Kills a run at random moments and compares what it ends with with an uninterrupted run.
+
+python -m tests.support.kill_and_resume KILLS [FLAG OF experiments.train ...]
+
+Each kill is a ``kill -9`` after a random number of epochs and a random part of one: while a step
+runs, a line is written, or a checkpoint. Then the same command runs again.
+"""
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(workdir, flags, log):
+    command = [sys.executable, "-m", "experiments.train", *flags, f"--workdir={workdir}"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+
+def epochs(workdir):
+    log = workdir / "metrics.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def kill_after(process, workdir, target, seconds):
+    """Kills some time after so many epochs were logged; says whether the run was still alive."""
+    # The event files are opened when training begins: before, there is nothing to lose.
+    while process.poll() is None and not (
+        (workdir / "events").exists() and epochs(workdir) >= target
+    ):
+        time.sleep(0.002)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def interrupted(workdir, flags, log, moments):
+    """Runs to the end, killed at the moments; returns the epochs that were logged at each kill."""
+    done = []
+    for target, seconds in moments:
+        if kill_after(start(workdir, flags, log), workdir, target, seconds):
+            done.append(epochs(workdir))
+    assert start(workdir, flags, log).wait() == 0, "the last run failed"
+    return done
+
+
+def arrays(workdir):
+    """Every array of the newest checkpoint by name, and its epoch."""
+    newest = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        tree = reader.restore(newest / "state")
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return int(newest.name), {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def compare(first, second):
+    """Raises unless both runs ended with the same weights and metrics, to the bit."""
+    (epoch, ours), (other_epoch, theirs) = arrays(first), arrays(second)
+    assert epoch == other_epoch, (epoch, other_epoch)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+            value, theirs[name] = jax.random.key_data(value), jax.random.key_data(theirs[name])
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    logs = [(run / "metrics.jsonl").read_bytes() for run in (first, second)]
+    assert logs[0] == logs[1], "metrics.jsonl differs"
+    return len(ours), epoch
+
+
+def main(kills, flags):
+    seed = random.SystemRandom().randrange(10**6)
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        with open(Path(folder) / "log", "w+", encoding="utf-8") as log:
+            if start(whole, flags, log).wait() != 0:
+                log.seek(0)
+                sys.exit(log.read())
+            timing = (whole / "timing.jsonl").read_text().splitlines()
+            epoch_seconds = statistics.median(json.loads(line)["seconds"] for line in timing)
+            targets = sorted(rng.randrange(len(timing)) for _ in range(kills))
+            moments = [(target, rng.uniform(0, epoch_seconds)) for target in targets]
+            done = interrupted(killed, flags, log, moments)
+        count, epoch = compare(whole, killed)
+    print(
+        f"seed {seed}: {len(done)} kills, at {done} of {len(timing)} epochs; {count} arrays of "
+        f"the checkpoint after epoch {epoch} and metrics.jsonl are the same to the bit"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
