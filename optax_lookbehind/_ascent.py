@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._devices import (
     AxisName,
     check_not_reduced,
@@ -75,7 +75,7 @@ def pose(
     check_same_axis(axis_name, extra_args.get("policy_axis_name", axis_name))
     check_shared(updates, params, axis_name)
     check_not_reduced("updates", updates, axis_name)
-    run_grad_fn = fast_in_loops(grad_fn)
+    run_grad_fn = rewrite_cpu_convolutions(grad_fn)
 
     def local_grad_fn(at: optax.Params, i: jax.Array) -> optax.Updates:
         grads = run_grad_fn(per_device(at, axis_name), i)

@@ -10,7 +10,7 @@ import optax
 from optax_lookbehind._alpha import adaptive_alpha
 from optax_lookbehind._arguments import check_count, check_transformation
 from optax_lookbehind._ascent import ascend, pose
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._tree import accumulable, divide, dot, norm, scalar_dtype
 from optax_lookbehind.sharpness._arguments import check_batches
 from optax_lookbehind.sharpness._batches import LossFn
@@ -81,7 +81,7 @@ def _alignment(
     k: int,
 ) -> Alignment:
     dtype = scalar_dtype(params)
-    grad_fn = fast_in_loops(jax.grad(loss_fn))
+    grad_fn = rewrite_cpu_convolutions(jax.grad(loss_fn))
 
     def of_batch(batch: Any) -> Alignment:
         grads = grad_fn(params, batch)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._tree import accumulable
 from optax_lookbehind.sharpness._arguments import check_batches
 
@@ -30,5 +30,5 @@ def mean_over_batches(fn: Callable[[Any], Any], batches: Any) -> Any:
 
 def mean_loss(loss_fn: LossFn, params: optax.Params, batches: Any) -> jax.Array:
     """The mean of ``loss_fn`` over the minibatches."""
-    loss = fast_in_loops(loss_fn)
+    loss = rewrite_cpu_convolutions(loss_fn)
     return mean_over_batches(lambda batch: loss(params, batch), batches)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._tree import accumulable, dot, scalar_dtype, squared_norm
 from optax_lookbehind.sharpness._arguments import check_batches
 from optax_lookbehind.sharpness._batches import LossFn
@@ -64,7 +64,7 @@ def gradient_statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> 
 @functools.partial(jax.jit, static_argnames="loss_fn")
 def _statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> GradientStatistics:
     number = check_batches(batches)
-    grad_fn = fast_in_loops(jax.grad(loss_fn))
+    grad_fn = rewrite_cpu_convolutions(jax.grad(loss_fn))
     dtype = scalar_dtype(params)
 
     def add(carry: tuple[Any, jax.Array], x: tuple[jax.Array, Any]) -> tuple[Any, jax.Array]:

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from optax_lookbehind._ascent import check_like
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind.sharpness._arguments import check_batches
 from optax_lookbehind.sharpness._batches import LossFn, mean_over_batches
 
@@ -49,5 +49,5 @@ def _product(loss_fn: LossFn, params: optax.Params, batches: Any, vector: Any) -
 
         return jax.jvp(grad, (params,), (optax.tree.cast_like(vector, params),))[1]
 
-    fast_product = fast_in_loops(product)
+    fast_product = rewrite_cpu_convolutions(product)
     return mean_over_batches(lambda batch: fast_product(vector, batch), batches)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._arguments import check_count
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._perturbation import asam_perturbation, sam_perturbation
 from optax_lookbehind._tree import accumulable, divide, dot, scalar_dtype
 from optax_lookbehind.sharpness._arguments import as_numbers, check_batches
@@ -101,7 +101,7 @@ def _m_sharpness(
 def _loss_and_grads(
     loss_fn: LossFn, params: optax.Params, batch: Any
 ) -> tuple[jax.Array, optax.Updates]:
-    loss, grads = fast_in_loops(jax.value_and_grad(loss_fn))(params, batch)
+    loss, grads = rewrite_cpu_convolutions(jax.value_and_grad(loss_fn))(params, batch)
     return accumulable(loss), grads
 
 
@@ -156,7 +156,7 @@ def _highest_loss(
 
 
 def _loss(loss_fn: LossFn, params: optax.Params, batch: Any) -> jax.Array:
-    return accumulable(fast_in_loops(loss_fn)(params, batch))
+    return accumulable(rewrite_cpu_convolutions(loss_fn)(params, batch))
 
 
 def _project(at: _Climber, radius: jax.Array) -> _Climber:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._arguments import as_key, check_count, check_scalar
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._tree import accumulable, scalar_dtype
 from optax_lookbehind.sharpness._arguments import as_numbers, check_batches
 from optax_lookbehind.sharpness._batches import mean_over_batches
@@ -124,8 +124,8 @@ def _robustness(
         noisy = noisy_weights(key, params, sigma)
         extra: tuple[Any, ...] = ()
         if statistics_fn is not None:
-            extra = (fast_in_loops(statistics_fn)(noisy, statistics_data),)
-        metric = fast_in_loops(lambda noisy, batch: metric_fn(noisy, batch, *extra))
+            extra = (rewrite_cpu_convolutions(statistics_fn)(noisy, statistics_data),)
+        metric = rewrite_cpu_convolutions(lambda noisy, batch: metric_fn(noisy, batch, *extra))
         return mean_over_batches(lambda batch: metric(noisy, batch), batches)
 
     def moments(sigma: jax.Array) -> NoiseRobustness:

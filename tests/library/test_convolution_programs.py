@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from tests.support.convolutions import (
     VARIANTS,
     assert_canonical,
@@ -22,16 +22,17 @@ from tests.support.convolutions import (
     lower,
     normal,
     problem,
+    slow,
 )
 
 
-@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
-@pytest.mark.parametrize("variant", ["2d", "nchw", "grouped", "batch_grouped"])
+@pytest.mark.parametrize("platform", ["cuda", slow("rocm"), "tpu"])
+@pytest.mark.parametrize("variant", [slow("2d"), "nchw", slow("grouped"), "batch_grouped"])
 def test_accelerators_get_the_convolutions_as_written(platform, variant):
     image, kernel, options = VARIANTS[variant]
     grad_fn, params = problem(normal(*image), normal(*kernel, seed=1), **options)
     as_written, fast = (
-        lower(f, params, platform).as_text() for f in (grad_fn, fast_in_loops(grad_fn))
+        lower(f, params, platform).as_text() for f in (grad_fn, rewrite_cpu_convolutions(grad_fn))
     )
     assert convolutions(fast) == convolutions(as_written)
     assert batch_groups(fast) == batch_groups(as_written)
@@ -40,7 +41,7 @@ def test_accelerators_get_the_convolutions_as_written(platform, variant):
 
 def test_the_platform_is_not_chosen_at_run_time():
     grad_fn, params = problem(normal(2, 6, 5, 3), normal(3, 3, 3, 4))
-    assert "conditional" not in lower(fast_in_loops(grad_fn), params).compile().as_text()
+    assert "conditional" not in lower(rewrite_cpu_convolutions(grad_fn), params).compile().as_text()
 
 
 def test_a_function_without_convolutions_is_the_same_program():
@@ -48,7 +49,7 @@ def test_a_function_without_convolutions_is_the_same_program():
         return jax.grad(lambda p: jnp.sum(jnp.tanh(p @ p)))(params)
 
     params = normal(3, 3)
-    jaxpr = jax.make_jaxpr(fast_in_loops(grad_fn))(params, 0)
+    jaxpr = jax.make_jaxpr(rewrite_cpu_convolutions(grad_fn))(params, 0)
     assert str(jaxpr.eqns[0].params["jaxpr"]) == str(
         jax.make_jaxpr(lambda params: grad_fn(params, 0))(params)
     )
@@ -62,7 +63,7 @@ def test_one_trace_per_call():
         next(traces)
         return grad_fn(params, i)
 
-    jax.make_jaxpr(lambda params: fast_in_loops(counted)(params, 0))(params)
+    jax.make_jaxpr(lambda params: rewrite_cpu_convolutions(counted)(params, 0))(params)
     assert next(traces) == 1
 
 
@@ -77,7 +78,9 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "call", [call if call in {"jit", "scan", "cond"} else slow(call) for call in CALLS]
+)
 def test_convolutions_inside_calls_loops_and_branches_are_found(call):
     x = jnp.abs(normal(2, 6, 3))
     inner = CALLS[call](functools.partial(conv, layout=("NWC", "OIW", "NWC")))
@@ -130,11 +133,12 @@ def test_custom_derivatives_are_kept_inside_and_outside(function):
 
     check(lambda w, i: jax.grad(loss)(w), w)
     # The rule must also survive when the returned function itself is differentiated.
-    fast = fast_in_loops(lambda w, i: function(x * jnp.sum(w), w))
+    fast = rewrite_cpu_convolutions(lambda w, i: function(x * jnp.sum(w), w))
     expected = jax.grad(lambda w: jnp.sum(function(x * jnp.sum(w), w)))(w)
     assert_same(jax.grad(lambda w: jnp.sum(fast(w, 0)))(w), expected)
 
 
+@pytest.mark.slow
 def test_differentiable_twice_forward_and_backward():
     grad_fn, params = problem(normal(2, 6, 4), normal(3, 2, 4), feature_group_count=2)
 
@@ -144,18 +148,17 @@ def test_differentiable_twice_forward_and_backward():
     for transform in (jax.grad, jax.jacfwd):
         expected, actual = (
             jax.jit(transform(functools.partial(norm, f)))(params)
-            for f in (grad_fn, fast_in_loops(grad_fn))
+            for f in (grad_fn, rewrite_cpu_convolutions(grad_fn))
         )
         assert_same(actual, expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"feature_group_count": 4}, {"feature_group_count": 2}])
+@pytest.mark.parametrize("groups", [slow(1), slow(4), 2])
 @pytest.mark.parametrize("inside", [False, True])
-def test_vmap_over_seeds(options, inside):
-    groups = options.get("feature_group_count", 1)
+def test_vmap_over_seeds(groups, inside):
     x, seeds = normal(2, 6, 5, 4), [0, 1, 2]
     kernels = jnp.stack([normal(3, 3, 4 // groups, 4, seed=seed) for seed in seeds])
-    grad_fn, _ = problem(x, kernels[0], **options)
+    grad_fn, _ = problem(x, kernels[0], feature_group_count=groups)
     params = {"kernel": kernels, "scale": jnp.stack([1 + normal(6, 5, 4, seed=s) for s in seeds])}
 
     def train(transform):
@@ -163,8 +166,9 @@ def test_vmap_over_seeds(options, inside):
             return functools.partial(descend, transform(jax.vmap(grad_fn, (0, None))))
         return jax.vmap(functools.partial(descend, transform(grad_fn)))
 
-    assert_same(jax.jit(train(fast_in_loops))(params), jax.jit(train(lambda f: f))(params))
-    assert_canonical(jax.jit(train(fast_in_loops)).lower(params).as_text())
+    rewritten = jax.jit(train(rewrite_cpu_convolutions))
+    assert_same(rewritten(params), jax.jit(train(lambda f: f))(params))
+    assert_canonical(rewritten.lower(params).as_text())
 
 
 def test_vmap_over_the_batch_that_grad_fn_closes_over():
@@ -177,10 +181,12 @@ def test_vmap_over_the_batch_that_grad_fn_closes_over():
 
         return jax.jit(jax.vmap(one))(images)
 
-    assert_same(gradients(fast_in_loops), gradients(lambda f: f))
+    assert_same(gradients(rewrite_cpu_convolutions), gradients(lambda f: f))
 
 
-@pytest.mark.parametrize("mapped", ["shard_map", "shard_map_unchecked", "pmap", "vmap"])
+@pytest.mark.parametrize(
+    "mapped", ["shard_map", slow("shard_map_unchecked"), slow("pmap"), slow("vmap")]
+)
 def test_collectives_of_the_gradient_function(mapped):
     kernel, images = normal(3, 3, 4), normal(8, 2, 6, 3)
 
@@ -208,7 +214,7 @@ def test_collectives_of_the_gradient_function(mapped):
             return jax.jit(body)(images)
         return (jax.pmap if mapped == "pmap" else jax.vmap)(body, axis_name="data")(images)
 
-    assert_same(run(fast_in_loops), run(lambda f: f))
+    assert_same(run(rewrite_cpu_convolutions), run(lambda f: f))
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
@@ -226,7 +232,7 @@ def test_sharded_arrays_under_jit(axis_type):
 
     with jax.set_mesh(mesh):
         x = jax.device_put(images, PartitionSpec("data"))
-        train = jax.jit(functools.partial(step, transform=fast_in_loops))
+        train = jax.jit(functools.partial(step, transform=rewrite_cpu_convolutions))
         actual = train(x, jax.device_put(w, PartitionSpec()))
     assert_same(actual, step(images, w, lambda f: f))
 
@@ -259,7 +265,9 @@ def test_effects_happen_once_and_in_order():
 
     expected = jax.jit(functools.partial(descend, gradient_of))(params)
     seen.clear()
-    assert_same(jax.jit(functools.partial(descend, fast_in_loops(grad_fn)))(params), expected)
+    assert_same(
+        jax.jit(functools.partial(descend, rewrite_cpu_convolutions(grad_fn)))(params), expected
+    )
     jax.effects_barrier()
     assert seen == [("before", 0), ("after", 0), ("before", 1), ("after", 1)]
 
@@ -275,7 +283,7 @@ def test_mutable_arrays_of_the_gradient_function():
             calls[...] += 1
             return gradient_of(params, i)
 
-        return descend(fast_in_loops(grad_fn), params), calls[...]
+        return descend(rewrite_cpu_convolutions(grad_fn), params), calls[...]
 
     actual, calls = count(params)
     assert calls == 2
@@ -289,7 +297,7 @@ def test_any_pytree_and_a_concrete_step():
         assert i == 1  # concrete: no tracer
         return {"w": jax.grad(lambda w: jnp.sum(conv(x, w)))(params["w"]), "none": None, "c": ()}
 
-    grads = fast_in_loops(grad_fn)({"w": w, "none": None, "c": ()}, 1)
+    grads = rewrite_cpu_convolutions(grad_fn)({"w": w, "none": None, "c": ()}, 1)
     assert_same(grads, grad_fn({"w": w}, 1))
 
 
@@ -301,4 +309,4 @@ def test_disable_jit_shows_concrete_values():
             assert not isinstance(params["kernel"], jax.core.Tracer)
             return grad_fn(params, i)
 
-        assert_same(fast_in_loops(concrete)(params, 0), grad_fn(params, 0))
+        assert_same(rewrite_cpu_convolutions(concrete)(params, 0), grad_fn(params, 0))

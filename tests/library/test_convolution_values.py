@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from tests.support.convolutions import (
     VARIANTS,
     assert_canonical,
@@ -22,10 +22,13 @@ from tests.support.convolutions import (
     conv,
     normal,
     problem,
+    slow,
 )
 
+FAST = {"2d", "all_at_once", "depthwise", "grouped_nchw", "batch_grouped"}
 
-@pytest.mark.parametrize("variant", VARIANTS)
+
+@pytest.mark.parametrize("variant", [name if name in FAST else slow(name) for name in VARIANTS])
 def test_gradients_keep_their_values_and_become_canonical(variant):
     image, kernel, options = VARIANTS[variant]
     text = check(*problem(normal(*image), normal(*kernel, seed=1), **options))
@@ -34,8 +37,8 @@ def test_gradients_keep_their_values_and_become_canonical(variant):
     assert batch_groups(text) == ({1, 4} if variant in {"depthwise", "depthwise_1d"} else {1})
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("preferred", [None, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, slow(jnp.float16)])
+@pytest.mark.parametrize("preferred", [None, slow(jnp.float32)])
 def test_low_precision_keeps_its_types_and_values(dtype, preferred):
     if preferred and jax.__version_info__ < (0, 10):
         pytest.skip("jax.grad itself refuses mixed types before 0.10")
@@ -49,7 +52,7 @@ def test_float64_and_complex_numbers_keep_their_values(float64):
     check(grad_fn, params, tolerance=1e-13)
     x, w = normal(4, 6, 3, dtype=complex), normal(3, 3, 4, dtype=complex, seed=1) * 1j
     convolve = functools.partial(conv, layout=("WNC", "WIO", "NWC"), batch_group_count=2)
-    actual = jax.jit(fast_in_loops(lambda w, i: convolve(x, w)))(w, 0)
+    actual = jax.jit(rewrite_cpu_convolutions(lambda w, i: convolve(x, w)))(w, 0)
     np.testing.assert_allclose(actual, convolve(x, w), rtol=1e-13, atol=1e-13)
 
 
@@ -81,13 +84,14 @@ def any_convolution(draw):
     return tuple(lhs), tuple(rhs), options
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(any_convolution())
 def test_any_convolution_keeps_its_values(case):
     lhs, rhs, options = case
     x, w = normal(*lhs), normal(*rhs, seed=1)
     convolve = functools.partial(conv, **options)
-    actual = fast_in_loops(lambda w, i: convolve(x, w))(w, 0)
+    actual = rewrite_cpu_convolutions(lambda w, i: convolve(x, w))(w, 0)
     np.testing.assert_allclose(actual, convolve(x, w), rtol=1e-5, atol=1e-5)
 
 
@@ -163,7 +167,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [name if name == "nnx" else slow(name) for name in MODELS])
 def test_stock_layers_keep_their_gradients_and_become_canonical(model):
     grad_fn, params = MODELS[model]()
     assert_canonical(check(grad_fn, params))

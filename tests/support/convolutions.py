@@ -7,9 +7,12 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import lax
 
-from optax_lookbehind._cpu_convolution import fast_in_loops
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 LAYOUTS = {
     1: ("NWC", "WIO", "NWC"),
@@ -81,7 +84,7 @@ def lower(grad_fn, params, platform="cpu"):
 
 def check(grad_fn, params, tolerance=1e-5):
     """Equal training with and without the rewrite; the StableHLO text with it."""
-    fast, slow = lower(fast_in_loops(grad_fn), params), lower(grad_fn, params)
+    fast, slow = lower(rewrite_cpu_convolutions(grad_fn), params), lower(grad_fn, params)
     quick = {"xla_backend_optimization_level": 0}  # to compile
     actual, expected = (each.compile(compiler_options=quick)(params) for each in (fast, slow))
     assert_same(actual, expected, tolerance)
