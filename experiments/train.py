@@ -30,7 +30,7 @@ from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.loggers import Logs, Silence
 from experiments.training.method_switch import methods_by_epoch
 from experiments.training.setup import Program, build_program, compiled, keys, take_steps
-from experiments.training.step import TrainState
+from experiments.training.state import TrainState
 
 
 class Run(NamedTuple):

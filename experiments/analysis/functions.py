@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from experiments import models
 from experiments.data import Examples
-from experiments.data.augment import normalize
 from experiments.data.pipeline import Facts
+from experiments.tasks.base import Task
+from experiments.tasks.classification import classification
 
 MODES = ("running", "batch")
 
@@ -98,17 +97,23 @@ def architecture(config: ConfigDict, facts: Facts) -> Architecture:
     )
 
 
+@cache
+def task_of(of: Architecture) -> Task:
+    """The task that a run was trained on, without augmentation."""
+    return classification(
+        of.model,
+        of.image_shape,
+        of.num_classes,
+        of.mean,
+        of.std,
+        dtype=of.dtype,
+        label_smoothing=of.label_smoothing,
+    )
+
+
 def abstract_model(of: Architecture) -> nnx.Module:
     """The model with shapes in place of arrays."""
-
-    def build(key: jax.Array) -> nnx.Module:
-        *_, size, channels = of.image_shape
-        rngs = nnx.Rngs(key)
-        return models.build(
-            of.model, of.num_classes, channels, image_size=size, dtype=of.dtype, rngs=rngs
-        )
-
-    return nnx.eval_shape(build, jax.random.key(0))
+    return nnx.eval_shape(task_of(of).make_model, jax.random.key(0))
 
 
 @cache
@@ -119,42 +124,34 @@ def functions(of: Architecture, mode: str) -> Functions:
       of: the architecture.
       mode: of BatchNorm in ``loss``, one of ``MODES``.
     """
-    graphdef = nnx.graphdef(abstract_model(of))
+    task, graphdef = task_of(of), nnx.graphdef(abstract_model(of))
+    no_dropout = jax.random.key(0)
 
     def merge(params: nnx.State, statistics: nnx.State) -> nnx.Module:
         # Copied, or the training mode would write into ``statistics``.
         return nnx.merge(graphdef, params, statistics, copy=True)
 
-    def logits(model: nnx.Module, examples: Examples) -> jax.Array:
-        return model(normalize(examples.images, jnp.array(of.mean), jnp.array(of.std)))
-
-    def mean_loss(model: nnx.Module, examples: Examples) -> jax.Array:
-        labels = jax.nn.one_hot(examples.labels, of.num_classes)
-        labels = optax.smooth_labels(labels, of.label_smoothing)
-        return optax.softmax_cross_entropy(logits(model, examples), labels).mean()
-
     def loss_of_batch(params: nnx.State, batch: Batch) -> jax.Array:
         model = merge(params, batch.statistics)
         model.train()
-        return mean_loss(model, batch.examples)
+        return task.loss(model, batch.examples, no_dropout)[0]
 
     def loss_of_running(params: nnx.State, batch: Batch) -> jax.Array:
         model = merge(params, batch.statistics)
         model.eval()
-        return mean_loss(model, batch.examples)
+        return task.loss(model, batch.examples, no_dropout)[0]
 
     def accuracy(params: nnx.State, batch: TestBatch, statistics: nnx.State) -> jax.Array:
         model = merge(params, statistics)
         model.eval()
-        hits = logits(model, batch.examples).argmax(-1) == batch.examples.labels
-        return batch.weight * jnp.sum(hits)
+        return batch.weight * task.evaluate(model, batch.examples)["accuracy"]
 
     def statistics_of(params: nnx.State, batch: Batch) -> nnx.State:
         model = merge(params, batch.statistics)
         model.train()
-        # No memory: what is running afterwards is the batch's.
+        # momentum=0: the running statistics become those of this batch.
         model.set_attributes(nnx.BatchNorm, momentum=0.0, raise_if_not_found=False)
-        logits(model, batch.examples)
+        task.loss(model, batch.examples, no_dropout)
         return nnx.state(model, nnx.BatchStat)
 
     def statistics(params: nnx.State, batches: Batch) -> nnx.State:

@@ -26,7 +26,7 @@ from experiments.methods.table import method
 from experiments.training import run_dir as files
 from experiments.training.checkpoints import kept_epochs, read_parts
 from experiments.training.method_switch import methods_by_epoch
-from experiments.training.step import weights_of
+from experiments.training.state import weights_of
 
 _NAMED = 20  # how many runs an error lists at most
 

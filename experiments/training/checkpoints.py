@@ -13,7 +13,7 @@ from jax.experimental.multihost_utils import process_allgather, sync_global_devi
 
 from experiments.parallel.multihost import is_first
 from experiments.training.checksums import check, checksums
-from experiments.training.step import TrainState
+from experiments.training.state import TrainState
 
 _KEPT = 2
 

@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from experiments.training import run_dir as files
-from experiments.training.step import Metrics
+from experiments.training.state import Metrics
 
 _EVERY = 20  # steps between two looks at the device
 

@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.methods import optimizers
-from experiments.training.step import TrainState, weights_of
+from experiments.training.state import TrainState, weights_of
 from optax_lookbehind import PolicyState
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from experiments.training.step import Metrics
+from experiments.training.state import Metrics
 
 
 class NotFiniteError(ValueError):

@@ -10,18 +10,19 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments import models
 from experiments.configs.validation import check_ranges
 from experiments.data import Dataset, Examples
 from experiments.data import pipeline as feeds
-from experiments.data.augment import crop_and_flip, normalize
 from experiments.data.pipeline import Facts
 from experiments.methods.table import method
 from experiments.parallel.mesh import make_mesh
 from experiments.parallel.microbatches import axis, check_parts, on_each_part
+from experiments.tasks.base import Task
+from experiments.tasks.classification import classification
 from experiments.training import metrics
 from experiments.training.method_switch import adopt
-from experiments.training.step import Metrics, Task, TrainState, evaluate, train_step
+from experiments.training.state import Metrics, TrainState
+from experiments.training.step import StepConfig, evaluate, train_step
 
 _AUGMENTATION = 1 << 31  # sets the key of these draws apart from those of the initial weights
 
@@ -82,22 +83,20 @@ def build_program(
         guard = optax.apply_if_finite(optax.identity(), config.skip_nonfinite)
         tx = optax.chain(tx, guard)
     tx = optax.with_extra_args_support(tx)
-    augments = facts.augment if config.augment is None else config.augment
-    new_model = partial(_new_model, config, facts)
-    task = Task(
-        graphdef=nnx.graphdef(nnx.eval_shape(new_model, jax.random.key(0))),
-        tx=tx,
-        preprocess=partial(normalize, mean=facts.mean, std=facts.std),
-        augment=crop_and_flip if augments else lambda key, images: images,
+    task = make_task(config, facts)
+    graphdef = nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0)))
+    step_config = StepConfig(
+        task,
+        graphdef,
+        tx,
         on_each_part=partial(on_each_part, config, mesh),
         parts=axis(config),
-        label_smoothing=config.label_smoothing,
         gamma=config.gamma if how.selects_examples else None,
-        skips=config.skip_nonfinite,
+        max_skips=config.skip_nonfinite,
     )
 
     def init(key: jax.Array, load: Callable[[nnx.Module], None] | None = None) -> TrainState:
-        model = new_model(key)
+        model = task.make_model(key)
         if load is not None:
             load(model)
         _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
@@ -106,26 +105,28 @@ def build_program(
         return TrainState(params, batch_stats, tx.init(params), draws)
 
     def step(state: TrainState, *arguments: Examples | jax.Array) -> tuple[TrainState, Metrics]:
-        return train_step(task, state, select(*arguments))
+        return train_step(step_config, state, select(*arguments))
 
     return Program(
         init=init,
         adopt=partial(adopt, tx, how.prepare, how.optimizer_calls(config)),
         order=partial(feeds.shuffled, config, facts.examples),
         step=step,
-        evaluate=partial(evaluate, task),
+        evaluate=partial(evaluate, task, graphdef),
     )
 
 
-def _new_model(config: ConfigDict, facts: Facts, key: jax.Array) -> nnx.Module:
-    *_, image_size, channels = facts.image_shape
-    return models.build(
+def make_task(config: ConfigDict, facts: Facts) -> Task:
+    """The task of a run on images."""
+    return classification(
         config.model,
+        facts.image_shape,
         facts.num_classes,
-        channels,
-        image_size=image_size,
+        facts.mean,
+        facts.std,
         dtype=config.dtype,
-        rngs=nnx.Rngs(key),
+        label_smoothing=config.label_smoothing,
+        augment=facts.augment if config.augment is None else config.augment,
     )
 
 

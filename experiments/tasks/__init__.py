@@ -1,0 +1,1 @@
+"""Tasks: the model, loss and evaluation that training and analysis share."""

@@ -1,0 +1,35 @@
+"""The state of a training run."""
+
+from typing import NamedTuple
+
+import jax
+import optax
+from flax import nnx
+
+Metrics = dict[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step changes.
+
+    Attributes:
+      params: optimizer parameters: the weights, or ``optax.LookaheadParams`` of fast and slow ones.
+      batch_stats: BatchNorm's running mean and variance.
+      opt_state: the optimizer's state.
+      key: PRNG key for the next step's augmentation and dropout.
+    """
+
+    params: optax.Params
+    batch_stats: nnx.State
+    opt_state: optax.OptState
+    key: jax.Array
+
+
+def weights_of(params: optax.Params) -> nnx.State:
+    """The weights to evaluate and to keep: for Lookahead, the slow ones."""
+    return params.slow if isinstance(params, optax.LookaheadParams) else params
+
+
+def fast_weights_of(params: optax.Params) -> nnx.State:
+    """The weights to take gradients at: for Lookahead, the fast ones."""
+    return params.fast if isinstance(params, optax.LookaheadParams) else params
