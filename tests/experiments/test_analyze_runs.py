@@ -154,14 +154,13 @@ def test_imagenet_is_read_from_its_stream(tmp_path):
 def test_the_command_line_on_another_number_of_devices(runs, pytestconfig, tmp_path):
     # The runs had eight.
     program = (
-        "import jax, sys; from tests.support.dense_model import Dense; from experiments import analyze, models; "
+        "import jax, sys; from tests.support.dense_model import Dense; "
+        "from experiments import analyze, models; "
         "models.MODELS['dense'] = Dense; analyze.main(sys.argv[1:]); print(jax.device_count())"
     )
     there = os.environ | {
         "XLA_FLAGS": "",
-        "PYTHONPATH": os.pathsep.join(
-            [str(pytestconfig.rootpath), str(pytestconfig.rootpath / "tests" / "experiments")]
-        ),
+        "PYTHONPATH": str(pytestconfig.rootpath),
     }
     command = [sys.executable, "-c", program, runs["sgd-0"], f"--output={tmp_path}"]
     done = subprocess.run(
