@@ -33,27 +33,21 @@ SEEDS = 3
 #   rho              0.05   0.1    0.2       rho               0.5    1      2
 #   SAM              96.06  96.30  95.49     ASAM              95.60  95.83  94.56
 #   Lookbehind-SAM   95.02  96.64  97.11     Lookbehind-ASAM   95.60  96.88  95.60
-_SAM = {"rho": 0.1}
-_ASAM = {"rho": 1.0}
-_K2 = {"k": 2, "alpha": "adaptive"}
-
 # By the name in table and figure, what each row changes in the config.
 ROWS: Mapping[str, Mapping[str, Any]] = {
-    "SGD": {"method": "sgd"},
-    "SAM": {"method": "sam", **_SAM},
-    "ASAM": {"method": "asam", **_ASAM},
-    "Lookbehind-SAM (k=2, adaptive)": {"method": "lookbehind_sam", **_K2, **_SAM},
-    "Lookbehind-ASAM (k=2, adaptive)": {"method": "lookbehind_asam", **_K2, **_ASAM},
-    "Lookbehind-SAM (k=5, alpha=0.5)": {"method": "lookbehind_sam", "k": 5, "alpha": 0.5, **_SAM},
-    "AE-SAM": {"method": "ae_sam", **_SAM},
-    "AE-LookSAM": {"method": "ae_looksam", **_SAM},
+    "SGD": {"method": "none"},
+    "SAM": {"method": "sam:rho=0.1"},
+    "ASAM": {"method": "asam:rho=1.0"},
+    "Lookbehind-SAM (k=2, adaptive)": {"method": "lookbehind_sam:k=2,rho=0.1,alpha=adaptive"},
+    "Lookbehind-ASAM (k=2, adaptive)": {"method": "lookbehind_asam:k=2,rho=1.0,alpha=adaptive"},
+    "Lookbehind-SAM (k=5, alpha=0.5)": {"method": "lookbehind_sam:k=5,rho=0.1,alpha=0.5"},
+    "AE-SAM": {"method": "ae_sam:rho=0.1"},
+    "AE-LookSAM": {"method": "ae_looksam:rho=0.1"},
     # In front of SGD Lookbehind emits about k gradients: the rate is divided by k
     # (experiments/ablations/ae_lookbehind_scale.py).
     "AE-Lookbehind-SAM (k=2, adaptive)": {
-        "method": "ae_lookbehind_sam",
+        "method": "ae_lookbehind_sam:k=2,rho=0.1,alpha=adaptive",
         "learning_rate": 0.015,
-        **_K2,
-        **_SAM,
     },
 }
 
@@ -110,7 +104,7 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
         curves.append(curve)
         # A policy counts the steps on which it took the ascent; the others always do.
         ascents.append(optax.tree.get(epoch.state.opt_state, "applied", steps))
-    per_ascent = method(config.method).ascent_gradients(config)
+    per_ascent = method(config.method).extra_gradients
     shares = np.array(jax.device_get(ascents)) / steps if per_ascent else np.zeros(SEEDS)
     return Result(
         name,
@@ -123,7 +117,7 @@ def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> R
 
 def _epoch_gradients(config: ConfigDict, dataset: Dataset) -> int:
     """Gradients of an epoch in which every step takes the ascent."""
-    per_step = 1 + method(config.method).ascent_gradients(config)
+    per_step = 1 + method(config.method).extra_gradients
     return per_step * feeds.steps_per_epoch(config, len(dataset.train.labels))
 
 

@@ -3,7 +3,7 @@ r"""Trains one model with one method.
 For example::
 
     python -m experiments.train --config=experiments/configs/digits.py \
-        --config.method=lookbehind_sam --config.k=5 --config.alpha=0.5 --workdir=runs/mine
+        --config.method=lookbehind_sam:k=5,alpha=0.5 --workdir=runs/mine
 
 ``configs/base.py`` lists every key, ``docs/training.md`` has the rest. The same command again goes
 on where the last one stopped.
@@ -124,7 +124,7 @@ def train(run: Run, progress: Progress, checkpoints: Checkpoints, workdir: Path)
             program = run.programs[name]
             if epoch and name != run.methods[epoch - 1]:
                 state = place(program.adopt(state, epoch * run.steps), run.sharding)
-            logs.start_epoch(epoch + 1, method(name).title)
+            logs.start_epoch(epoch + 1, method(name).title(run.config.optimizer))
             state, of_steps = take_steps(program, state, batches, logs.watch)
             of_test = [program.evaluate(state, batch) for batch in run.feed.test()]
             try:
@@ -160,7 +160,9 @@ def summary(run: Run, workdir: Path) -> str:
     """A sentence on how the run ended."""
     last = files.read_lines(workdir / files.METRICS)[-1]
     seconds = sum(line["seconds"] for line in files.read_lines(workdir / files.TIMING))
-    titles = " then ".join(method(name).title for name in dict.fromkeys(run.methods))
+    titles = " then ".join(
+        method(name).title(run.config.optimizer) for name in dict.fromkeys(run.methods)
+    )
     split = "validation" if run.config.validation else "test"
     return (
         f"{titles}: {split} accuracy {last['test_accuracy']:.2%}, training loss "

@@ -8,7 +8,7 @@ plain gradient::
     python -m experiments.ablations.ae_lookbehind_scale
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,21 +22,28 @@ import optax_lookbehind as ol
 from experiments.configs import digits
 from experiments.data import pipeline as feeds
 from experiments.demo import with_changes
-from experiments.methods import table as methods
+from experiments.methods.method import Method
+from experiments.methods.table import METHODS
 from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
 
 SEEDS, LEARNING_RATES = 5, (0.0075, 0.015, 0.03)
 K, RHO, ALPHA = 2, 0.1, "adaptive"
 
-VARIANTS: Mapping[str, methods.Builder] = {
-    "Lookbehind on every step": lambda config, steps: ol.periodic_policy(
-        ol.lookbehind_sam(K, RHO, ALPHA), period=1
+# By the name of a row for the table of methods: the title, and the transformation of a run.
+VARIANTS: Mapping[str, tuple[str, Callable[[int], optax.GradientTransformationExtraArgs]]] = {
+    "every_step": (
+        "Lookbehind on every step",
+        lambda total_steps: ol.periodic_policy(ol.lookbehind_sam(K, RHO, ALPHA), period=1),
     ),
-    "AE, plain steps emit k alpha g": lambda config, steps: ol.ae_lookbehind_sam(
-        K, RHO, ALPHA, steps
+    "scaled": (
+        "AE, plain steps emit k alpha g",
+        lambda total_steps: ol.ae_lookbehind_sam(K, RHO, ALPHA, total_steps),
     ),
-    "AE, plain steps emit g": lambda config, steps: ol.adaptive_policy(
-        without_scale(ol.lookbehind_sam(K, RHO, ALPHA)), steps
+    "unscaled": (
+        "AE, plain steps emit g",
+        lambda total_steps: ol.adaptive_policy(
+            without_scale(ol.lookbehind_sam(K, RHO, ALPHA)), total_steps
+        ),
     ),
 }
 
@@ -96,14 +103,14 @@ def main() -> None:
     """Prints the table."""
     print("| variant | learning rate | accuracy, % | %SAM | length, sharp | length, plain |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, build in VARIANTS.items():
-        recorded = methods.before_sgd(lambda c, steps, build=build: with_lengths(build(c, steps)))
-        methods.METHODS[name] = methods.Method(name, recorded, lambda config: K)
+    for name, (title, build) in VARIANTS.items():
+        recorded = lambda total_steps, build=build: with_lengths(build(total_steps))  # noqa: E731
+        METHODS[name] = Method(title, recorded, defaults={}, ascent_steps=K)
         for rate in LEARNING_RATES:
             changes = {"method": name, "validation": 0.2, "learning_rate": rate}
             mean, std, share, sharp, plain = measure(with_changes(digits.get_config(), changes))
             cells = f"{mean:.2f} ± {std:.2f} | {share:.0f} | {sharp:.2f} | {plain:.2f}"
-            tqdm.write(f"| {name} | {rate} | {cells} |")
+            tqdm.write(f"| {title} | {rate} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.analysis.runs import Run, title
+from experiments.methods.table import method
 from experiments.training import run_dir as files
 
 # Keys that do not change what a run is: its seed, and how and where it ran.
@@ -64,8 +65,11 @@ def plain(value: Any) -> Any:
 
 
 def _settings(run: Run) -> dict[str, Any]:
+    """The config without what does not tell runs apart, and the arguments of the method."""
     config = json.loads(run.config.to_json())
-    return {key: value for key, value in config.items() if key not in _ASIDE}
+    chosen = method(config["method"])
+    settings = config | {"method": chosen.name} | chosen.arguments
+    return {key: value for key, value in settings.items() if key not in _ASIDE}
 
 
 def _name(run: Run, others: Sequence[Run]) -> str:

@@ -124,7 +124,8 @@ def read_metrics(run: Run) -> list[dict[str, float]]:
 
 def title(config: ConfigDict) -> str:
     """The method's name, or those of the methods one after the other."""
-    return " then ".join(method(name).title for name in dict.fromkeys(methods_by_epoch(config)))
+    methods = dict.fromkeys(methods_by_epoch(config))
+    return " then ".join(method(text).title(config.optimizer) for text in methods)
 
 
 def _read_config(path: Path) -> ConfigDict:
@@ -167,8 +168,8 @@ def _read(run: Run, epoch: int) -> Checkpoint:
     model = abstract_model(run.architecture)
     _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
     # What the method calls params: for Lookahead, fast and slow weights.
-    prepare = method(methods_by_epoch(run.config)[epoch - 1]).prepare
-    blank = {"params": jax.eval_shape(prepare, params), "batch_stats": statistics}
+    wrap_params = method(methods_by_epoch(run.config)[epoch - 1]).row.wrap_params
+    blank = {"params": jax.eval_shape(wrap_params, params), "batch_stats": statistics}
     read = read_parts(run.path / files.CHECKPOINTS, epoch, blank)
     return Checkpoint(epoch, weights_of(read["params"]), read["batch_stats"])
 

@@ -23,27 +23,11 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"  # of the computation, or "bfloat16"; weights are float32
     config.pretrained = placeholder(str)  # a ViT's .npz file to start from
 
-    config.method = "sgd"  # a name in experiments/methods/table.py
-    config.switch = ()  # ((100, "lookbehind_sam"), ...): another method after so many epochs
-    config.rho = placeholder(float)  # ascent radius; unset: 0.05 for SAM kinds, 0.5 for ASAM kinds
-    config.rho_over_k = False  # methods with k ascent steps: take steps of rho / k
-    config.eta = 0.01  # ASAM: added to |w|
-    config.k = 2  # ascent steps; for lookahead_sam the steps between two synchronizations
-    config.alpha = placeholder(object)  # slow step: a number in (0, 1], "adaptive", ...
-    config.alpha = "adaptive"
-    config.fast_optimizer = True  # Lookbehind: the optimizer moves the fast weights, as the
-    # authors' code has it; False: it is behind, as the paper has it
+    config.method = "none"  # name:key=value,... of experiments/methods/table.py; none: no method,
+    # the optimizer alone
+    config.switch = ()  # ((100, "lookbehind_sam:k=5"), ...): another method after so many epochs
     config.microbatches = 1  # parts of the batch that are perturbed on their own (m-SAM)
     config.per_device_perturbation = False  # each device perturbs on its own part of the batch
-
-    config.lambda_1 = placeholder(float)  # AE kinds: last threshold; unset: the method's default
-    config.lambda_2 = placeholder(float)  # AE kinds: first threshold
-    config.decay = 0.9  # AE kinds: memory of the running mean and variance
-    config.reuse = 0.5  # LookSAM kinds: alpha, how far to lean towards the last sharp direction
-    config.period = 5  # looksam: SAM on every fifth step
-    config.probability = 0.5  # ss_sam: of SAM on a step
-    config.beta = 0.6  # esam: share of the weights that is perturbed
-    config.gamma = 0.5  # esam: share of the examples that the perturbed gradient is taken on
 
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial one is dropped

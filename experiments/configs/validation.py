@@ -19,9 +19,7 @@ _RANGES: Mapping[str, Range] = {
     "dtype": ("'float32' or 'bfloat16'", lambda x: x in ("float32", "bfloat16")),
     "epochs": _AT_LEAST_ONE,
     "eval_batch_size": _AT_LEAST_ONE,
-    "gamma": ("in (0, 1]", lambda x: 0 < x <= 1),
     "image_size": _AT_LEAST_ONE,
-    "k": ("an integer >= 1", lambda x: x >= 1),  # rho is divided by it
     "keep_every": (">= 1", lambda x: x is None or x >= 1),
     "label_smoothing": _BELOW_ONE,
     "learning_rate": ("> 0 and finite", lambda x: 0 < x < math.inf),

@@ -1,6 +1,7 @@
-"""The plain optimizer that moves the weights, inside or behind a sharpness-aware transformation."""
+"""The base optimizer that moves the weights, inside or behind a sharpness-aware transformation."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import optax
 from ml_collections import ConfigDict
@@ -8,7 +9,20 @@ from ml_collections import ConfigDict
 from experiments.configs.lookup import look_up
 from experiments.methods.schedules import learning_rate
 
-NAME = "optimizer"  # of its state within the method's, where a switch of methods finds it
+# Key of the base optimizer's state within a method's state, where `method_switch` finds it.
+NAME = "optimizer"
+
+
+class Optimizer(NamedTuple):
+    """A row of the table below.
+
+    Attributes:
+      title: its usual name.
+      build: ``(config, learning_rate) -> optax.GradientTransformation``.
+    """
+
+    title: str
+    build: Callable[[ConfigDict, optax.Schedule], optax.GradientTransformation]
 
 
 def _sgd(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -27,10 +41,10 @@ def _adamw(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransforma
     return optax.adamw(rate, weight_decay=config.weight_decay)
 
 
-OPTIMIZERS: Mapping[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTransformation]] = {
-    "adam": _adam,
-    "adamw": _adamw,
-    "sgd": _sgd,
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "adam": Optimizer("Adam", _adam),
+    "adamw": Optimizer("AdamW", _adamw),
+    "sgd": Optimizer("SGD", _sgd),
 }
 
 
@@ -38,5 +52,5 @@ def optimizer(
     config: ConfigDict, steps: int, inner_steps: int = 1
 ) -> optax.GradientTransformationExtraArgs:
     """The config's optimizer, called ``inner_steps`` times in each of ``steps`` training steps."""
-    build = look_up("optimizer", config.optimizer, OPTIMIZERS)
-    return optax.named_chain((NAME, build(config, learning_rate(config, steps, inner_steps))))
+    row = look_up("optimizer", config.optimizer, OPTIMIZERS)
+    return optax.named_chain((NAME, row.build(config, learning_rate(config, steps, inner_steps))))

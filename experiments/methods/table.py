@@ -1,194 +1,117 @@
-"""The one place that maps a method's name to its Optax transformation."""
+"""The table of methods: a new method is one row.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+A method is named with its arguments in one string, ``lookbehind_sam:k=5,rho=0.05``; arguments that
+are not given have the defaults of the table, which are the papers' or those of the authors' code.
+"""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
 
 import optax_lookbehind as ol
-from experiments.configs.lookup import look_up
-from experiments.methods.optimizers import optimizer
-from experiments.parallel.microbatches import averaging
-
-_RHO = {"sam": 0.05, "asam": 0.5}  # where the config has none: the papers'
-
-Builder = Callable[[ConfigDict, int], optax.GradientTransformation]
-
-_DRAWS = 1 << 30  # sets the key of these draws apart from those of program.keys
+from experiments.configs.lookup import unknown
+from experiments.methods import spec
+from experiments.methods.method import Arguments, BoundMethod, Method
 
 
-class Method(NamedTuple):
-    """A row of the table below.
-
-    Attributes:
-      title: the name as the papers write it.
-      build: config and number of training steps to the transformation from gradient to update.
-      ascent_gradients: how many gradients a sharpness-aware step takes besides the caller's.
-      prepare: what the transformation calls params, given the model's weights.
-      optimizer_calls: how often a step calls the optimizer.
-      ball: what it ascends in, a key of ``_RHO``.
-      selects_examples: whether perturbed gradients are taken on the share ``config.gamma`` of the
-        examples whose loss the perturbation raised most (ESAM).
-    """
-
-    title: str
-    build: Builder
-    ascent_gradients: Callable[[ConfigDict], int]
-    prepare: Callable[[optax.Params], optax.Params] = lambda params: params
-    optimizer_calls: Callable[[ConfigDict], int] = lambda config: 1
-    ball: str = "sam"
-    selects_examples: bool = False
-
-
-def before_sgd(gradient: Builder) -> Builder:
-    """Puts the optimizer behind a transformation from gradient to sharpness-aware gradient."""
-    return lambda config, steps: optax.chain(gradient(config, steps), optimizer(config, steps))
-
-
-def _sgd(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return optax.chain(_averaged_gradient(averaging(config)), optimizer(config, steps))
-
-
-def _averaged_gradient(over: dict[str, Any]) -> optax.GradientTransformation:
-    """The gradient itself, or its mean where each part of the batch comes with its own."""
-    if not over:
+def _mean_gradient(
+    axis_name: str | None = None, sync_perturbation: bool = True
+) -> optax.GradientTransformation:
+    """The plain gradient, averaged over ``axis_name`` if there is one."""
+    del sync_perturbation  # nothing is perturbed
+    if axis_name is None:
         return optax.identity()
-    return optax.stateless(lambda grads, params: jax.lax.pmean(grads, over["axis_name"]))
+    return optax.stateless(lambda grads, params: jax.lax.pmean(grads, axis_name))
 
 
-def _lookahead_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    if isinstance(config.alpha, str) or not 0 < config.alpha <= 1:
-        raise ValueError(f"lookahead_sam needs a number in (0, 1] as alpha, got {config.alpha!r}.")
-    lookahead = optax.lookahead(optimizer(config, steps), config.k, config.alpha)
-    return optax.chain(_sam(config, steps), lookahead)
+def _lookahead(
+    optimizer: optax.GradientTransformation, arguments: Arguments
+) -> optax.GradientTransformation:
+    """Lookahead around the base optimizer (Zhang et al., 2019)."""
+    k, alpha = arguments["k"], arguments["alpha"]
+    if k < 1:
+        raise ValueError(f"k must be an integer >= 1, got {k!r}.")
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha must be a number in (0, 1], got {alpha!r}.")
+    return optax.lookahead(optimizer, k, alpha)
 
 
 def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
-    # Copies: a step donates its arguments, and no buffer can be given away twice.
+    # Copies: a step donates its arguments, and no buffer can be donated twice.
     return optax.LookaheadParams(fast=weights, slow=jax.tree.map(jnp.copy, weights))
 
 
-def _sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.sam(rho_of(config), **averaging(config))
+# Defaults: rho, k and alpha as in Lookbehind-SAM (Mordido et al., 2024), lambdas, decay, period and
+# probability as in AE-SAM (Jiang et al., 2023), eta as in ASAM (Kwon et al., 2021), beta and gamma
+# as in ESAM (Du et al., 2022). Neither of the first two states k and alpha of Lookahead or alpha of
+# LookSAM: those are this project's choice.
+_SAM = {"rho": 0.05}
+_ASAM = {"rho": 0.5, "eta": 0.01}
+_MULTISTEP = {"average": False, "rho_over_k": False}
+_LOOKBEHIND = {
+    "alpha": "adaptive",
+    "fast_optimizer": True,
+    "switch_minibatch": False,
+    "rho_over_k": False,
+}
+_LOOKAHEAD = {"k": 5, "alpha": 0.5}
+_AE = {"lambda_1": -1.0, "lambda_2": 1.0, "decay": 0.9}
+_AE_LOOKSAM = {"lambda_1": 0.0, "lambda_2": 2.0, "decay": 0.9}
 
-
-def _asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.asam(rho_of(config, "asam"), config.eta, **averaging(config))
-
-
-def _multistep_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.multistep_sam(config.k, rho_of(config, k=config.k), **averaging(config))
-
-
-def _multistep_asam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    rho = rho_of(config, "asam", config.k)
-    return ol.multistep_asam(config.k, rho, eta=config.eta, **averaging(config))
-
-
-def _lookbehind(
-    config: ConfigDict, steps: int, perturbation: optax.GradientTransformation
-) -> optax.GradientTransformation:
-    """Lookbehind around the optimizer, as the authors' code has it, or in front of it."""
-    over = averaging(config)
-    if config.fast_optimizer:
-        inside = optimizer(config, steps, inner_steps=_calls_inside(config))
-        return ol.lookbehind(perturbation, config.k, config.alpha, fast_optimizer=inside, **over)
-    gradient = ol.lookbehind(perturbation, config.k, config.alpha, **over)
-    return optax.chain(gradient, optimizer(config, steps))
-
-
-def _calls_inside(config: ConfigDict) -> int:
-    return config.k if config.fast_optimizer else 1
-
-
-def _lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return _lookbehind(config, steps, ol.sam_perturbation(rho_of(config, k=config.k)))
-
-
-def _lookbehind_asam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    return _lookbehind(
-        config, steps, ol.asam_perturbation(rho_of(config, "asam", config.k), config.eta)
-    )
-
-
-def _ae_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    lambdas = _thresholds(config, -1.0, 1.0)
-    return ol.ae_sam(rho_of(config), steps, *lambdas, **averaging(config))
-
-
-def _ae_looksam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    lambdas = _thresholds(config, 0.0, 2.0)
-    return ol.ae_looksam(rho_of(config), config.reuse, steps, *lambdas, **averaging(config))
-
-
-def _ae_lookbehind_sam(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    rho, lambdas = rho_of(config, k=config.k), _thresholds(config, -1.0, 1.0)
-    return ol.ae_lookbehind_sam(config.k, rho, config.alpha, steps, *lambdas, **averaging(config))
-
-
-def _looksam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.looksam(rho_of(config), config.reuse, config.period, **averaging(config))
-
-
-def _ss_sam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.ss_sam(rho_of(config), config.probability, _key(config), **averaging(config))
-
-
-def _esam(config: ConfigDict, _: int) -> optax.GradientTransformation:
-    return ol.esam(rho_of(config), config.beta, _key(config), **averaging(config))
-
-
-def _key(config: ConfigDict) -> jax.Array:
-    """What a method's own draws begin with."""
-    return jax.random.fold_in(jax.random.key(config.seed), _DRAWS)
-
-
-def _thresholds(config: ConfigDict, lambda_1: float, lambda_2: float) -> tuple[float, float, float]:
-    """The adaptive policy's lambda_1, lambda_2 and decay."""
-    return (
-        lambda_1 if config.lambda_1 is None else config.lambda_1,
-        lambda_2 if config.lambda_2 is None else config.lambda_2,
-        config.decay,
-    )
-
-
-def rho_of(config: ConfigDict, ball: str = "sam", k: int = 1) -> float:
-    """The length of each of k ascent steps: rho, or rho / k, so that all together are rho."""
-    rho = _RHO[ball] if config.rho is None else config.rho
-    return rho / (k if config.rho_over_k else 1)
-
+_lookahead_parts: dict[str, Any] = {"wrap_optimizer": _lookahead, "wrap_params": _fast_and_slow}
 
 METHODS: dict[str, Method] = {
-    "sgd": Method("SGD", _sgd, lambda c: 0),
-    "sam": Method("SAM", before_sgd(_sam), lambda c: 1),
-    "asam": Method("ASAM", before_sgd(_asam), lambda c: 1, ball="asam"),
-    "multistep_sam": Method("Multistep-SAM", before_sgd(_multistep_sam), lambda c: c.k),
-    "multistep_asam": Method(
-        "Multistep-ASAM", before_sgd(_multistep_asam), lambda c: c.k, ball="asam"
+    "none": Method("{optimizer}", _mean_gradient, {}, ascent_steps=0),
+    "sam": Method("SAM", ol.sam, _SAM),
+    "asam": Method("ASAM", ol.asam, _ASAM),
+    "multistep_sam": Method(
+        "Multistep-SAM", ol.multistep_sam, {"k": 2, **_SAM, **_MULTISTEP}, ascent_steps="k"
     ),
-    "lookahead_sam": Method("Lookahead-SAM", _lookahead_sam, lambda c: 1, _fast_and_slow),
+    "multistep_asam": Method(
+        "Multistep-ASAM", ol.multistep_asam, {"k": 2, **_ASAM, **_MULTISTEP}, ascent_steps="k"
+    ),
+    "lookahead": Method(
+        "Lookahead-{optimizer}", _mean_gradient, _LOOKAHEAD, ascent_steps=0, **_lookahead_parts
+    ),
+    "lookahead_sam": Method("Lookahead-SAM", ol.sam, {**_LOOKAHEAD, **_SAM}, **_lookahead_parts),
+    "lookahead_asam": Method(
+        "Lookahead-ASAM", ol.asam, {**_LOOKAHEAD, **_ASAM}, **_lookahead_parts
+    ),
     "lookbehind_sam": Method(
-        "Lookbehind-SAM", _lookbehind_sam, lambda c: c.k, optimizer_calls=_calls_inside
+        "Lookbehind-SAM", ol.lookbehind_sam, {"k": 2, **_SAM, **_LOOKBEHIND}, ascent_steps="k"
     ),
     "lookbehind_asam": Method(
-        "Lookbehind-ASAM",
-        _lookbehind_asam,
-        lambda c: c.k,
-        optimizer_calls=_calls_inside,
-        ball="asam",
+        "Lookbehind-ASAM", ol.lookbehind_asam, {"k": 2, **_ASAM, **_LOOKBEHIND}, ascent_steps="k"
     ),
-    "ae_sam": Method("AE-SAM", before_sgd(_ae_sam), lambda c: 1),
-    "ae_looksam": Method("AE-LookSAM", before_sgd(_ae_looksam), lambda c: 1),
-    "ae_lookbehind_sam": Method("AE-Lookbehind-SAM", before_sgd(_ae_lookbehind_sam), lambda c: c.k),
-    "looksam": Method("LookSAM", before_sgd(_looksam), lambda c: 1),
-    "ss_sam": Method("SS-SAM", before_sgd(_ss_sam), lambda c: 1),
-    "esam": Method("ESAM", before_sgd(_esam), lambda c: 1, selects_examples=True),
+    "ae_sam": Method("AE-SAM", ol.ae_sam, {**_SAM, **_AE}),
+    "ae_looksam": Method("AE-LookSAM", ol.ae_looksam, {**_SAM, "alpha": 0.5, **_AE_LOOKSAM}),
+    "ae_lookbehind_sam": Method(
+        "AE-Lookbehind-SAM",
+        ol.ae_lookbehind_sam,
+        {"k": 2, **_SAM, "alpha": "adaptive", "rho_over_k": False, **_AE},
+        ascent_steps="k",
+    ),
+    "looksam": Method("LookSAM", ol.looksam, {**_SAM, "alpha": 0.5, "period": 5}),
+    "ss_sam": Method("SS-SAM", ol.ss_sam, {**_SAM, "probability": 0.5}),
+    "esam": Method("ESAM", ol.esam, {**_SAM, "beta": 0.6, "gamma": 0.5}, selects_examples=True),
 }
 
+ALIASES = {"sgd": "none"}  # the base optimizer alone, by the name of the usual one
 
-def method(name: str) -> Method:
-    """Returns the method of that name."""
-    return look_up("method", name, METHODS)
+
+def method(text: str) -> BoundMethod:
+    """The method that a string names.
+
+    Raises:
+      ValueError: if there is no such method, it does not have an argument, or a value is invalid;
+        the message shows the valid names, or the method's arguments and defaults.
+    """
+    parsed = spec.parse(text)
+    name = ALIASES.get(parsed.name, parsed.name)
+    if name not in METHODS:
+        raise ValueError(unknown("method", parsed.name, METHODS))
+    bound = BoundMethod(name, METHODS[name], spec.bind(parsed, METHODS[name].defaults))
+    bound.check()
+    return bound

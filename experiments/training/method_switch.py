@@ -9,16 +9,17 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments.methods import optimizers
+from experiments.methods.table import method
 from experiments.training.state import TrainState, weights_of
 from optax_lookbehind import PolicyState
 
 
 def methods_by_epoch(config: ConfigDict) -> list[str]:
-    """The method's name for each epoch, by ``config.method`` and ``config.switch``."""
-    names = [config.method] * config.epochs
-    for epoch, name in _checked(config.switch, config.epochs):
-        names[epoch:] = [name] * (config.epochs - epoch)
-    return names
+    """The canonical string of each epoch's method, by ``config.method`` and ``config.switch``."""
+    methods = [str(method(config.method))] * config.epochs
+    for epoch, text in _checked(config.switch, config.epochs):
+        methods[epoch:] = [str(method(text))] * (config.epochs - epoch)
+    return methods
 
 
 def _checked(switch: Sequence[Any], epochs: int) -> list[tuple[int, str]]:
@@ -26,20 +27,24 @@ def _checked(switch: Sequence[Any], epochs: int) -> list[tuple[int, str]]:
     pairs = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair,) for pair in switch]
     starts = [pair[0] for pair in pairs]
     if (
-        any(len(p) != 2 or not isinstance(p[0], int) or not isinstance(p[1], str) for p in pairs)
+        any(len(pair) != 2 or not _is_switch(*pair) for pair in pairs)
         or sorted(set(starts)) != starts
         or not all(0 < start < epochs for start in starts)
     ):
         raise ValueError(
             f"switch must be pairs of the number of epochs after which, in [1, {epochs - 1}] and "
-            f"ascending, and a method, as ((100, 'lookbehind_sam'),); got {tuple(switch)!r}."
+            f"ascending, and a method, as ((100, 'lookbehind_sam:k=5'),); got {tuple(switch)!r}."
         )
     return pairs
 
 
+def _is_switch(epoch: Any, text: Any) -> bool:
+    return isinstance(epoch, int) and not isinstance(epoch, bool) and isinstance(text, str)
+
+
 def adopt(
     tx: optax.GradientTransformation,
-    prepare: Callable[[Any], optax.Params],
+    wrap_params: Callable[[Any], optax.Params],
     optimizer_calls: int,
     state: TrainState,
     steps: int,
@@ -51,12 +56,12 @@ def adopt(
 
     Args:
       tx: the new method's.
-      prepare: what it calls params, given the weights.
+      wrap_params: ``weights -> params`` of the new method, e.g. ``optax.LookaheadParams``.
       optimizer_calls: how often it calls the optimizer in a training step.
       state: as the old method left it.
       steps: number of training steps taken.
     """
-    params = prepare(weights_of(state.params))
+    params = wrap_params(weights_of(state.params))
     parts = jax.tree.leaves(state.opt_state, is_leaf=_is_optimizer)
     (kept,) = filter(_is_optimizer, parts)
     opt_state = jax.tree.map(

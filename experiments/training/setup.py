@@ -76,8 +76,8 @@ def build_program(
     check_ranges(config)
     check_parts(config, mesh)
     steps = feeds.steps_per_epoch(config, facts.examples)
-    how = method(config.method)
-    tx = how.build(config, config.epochs * steps)
+    chosen = method(config.method)
+    tx = chosen.build(config, config.epochs * steps)
     if config.skip_nonfinite:
         # Behind the method, where gradients at perturbed weights have had their say.
         guard = optax.apply_if_finite(optax.identity(), config.skip_nonfinite)
@@ -91,7 +91,7 @@ def build_program(
         tx,
         on_each_part=partial(on_each_part, config, mesh),
         parts=axis(config),
-        gamma=config.gamma if how.selects_examples else None,
+        gamma=chosen.example_fraction,
         max_skips=config.skip_nonfinite,
     )
 
@@ -100,7 +100,7 @@ def build_program(
         if load is not None:
             load(model)
         _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-        params = how.prepare(params)
+        params = chosen.row.wrap_params(params)
         draws = jax.random.fold_in(key, _AUGMENTATION)
         return TrainState(params, batch_stats, tx.init(params), draws)
 
@@ -109,7 +109,7 @@ def build_program(
 
     return Program(
         init=init,
-        adopt=partial(adopt, tx, how.prepare, how.optimizer_calls(config)),
+        adopt=partial(adopt, tx, chosen.row.wrap_params, chosen.optimizer_calls),
         order=partial(feeds.shuffled, config, facts.examples),
         step=step,
         evaluate=partial(evaluate, task, graphdef),

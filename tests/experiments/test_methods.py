@@ -1,11 +1,15 @@
 """From a method's name and config to its transformation."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
+import optax_lookbehind as ol
 from experiments.methods.table import METHODS, method
 from experiments.training import setup as program
 
@@ -46,16 +50,16 @@ def test_sgd_is_pytorchs(config):
     ],
 )
 def test_rho_defaults_to_the_papers(config, name, rho):
-    config.method = name
-    default, _ = after(config, 1)
-    config.rho = rho
-    chex.assert_trees_all_equal(default, after(config, 1)[0])
-    config.rho = 2 * rho
-    assert (default != after(config, 1)[0]).any()
+    def weights(text):
+        config.method = text
+        return after(config, 1)[0]
+
+    chex.assert_trees_all_equal(weights(name), weights(f"{name}:rho={rho}"))
+    assert (weights(name) != weights(f"{name}:rho={2 * rho}")).any()
 
 
 def test_the_learning_rate_holds_within_a_lookbehind_step(config):
-    config.update(method="lookbehind_sam", k=3, alpha=1.0, momentum=0.0, weight_decay=0.0)
+    config.update(method="lookbehind_sam:k=3,alpha=1", momentum=0.0, weight_decay=0.0)
     w, state = after(config, 1, total=1)
     # One training step, the last one being cosine's end: lr, and not lr / 2 or 0 in between.
     p, fast = W, W
@@ -88,9 +92,100 @@ def numbers(keys):
     return {tuple(jax.random.key_data(key).tolist()) for key in keys}
 
 
-def test_each_method_says_what_it_costs(config):
-    config.k = 4
-    costs = {name: m.ascent_gradients(config) for name, m in METHODS.items()}
-    assert costs["sgd"] == 0
-    assert costs["sam"] == costs["asam"] == costs["lookahead_sam"] == 1
-    assert costs["multistep_sam"] == costs["lookbehind_sam"] == costs["lookbehind_asam"] == 4
+@pytest.mark.parametrize(
+    ("text", "gradients", "minibatches", "calls"),
+    [
+        ("none", 0, 1, 1),
+        ("lookahead:k=4", 0, 1, 1),
+        ("lookahead_sam:k=4", 1, 1, 1),
+        ("multistep_asam:k=4,average=true", 4, 1, 1),
+        ("ae_lookbehind_sam:k=4", 4, 1, 1),
+        ("lookbehind_sam:k=4", 4, 1, 4),
+        ("lookbehind_asam:k=4,fast_optimizer=false", 4, 1, 1),
+        ("lookbehind_sam:k=4,switch_minibatch=true", 7, 4, 4),
+    ],
+)
+def test_costs_follow_from_the_arguments(text, gradients, minibatches, calls):
+    chosen = method(text)
+    costs = (chosen.extra_gradients, chosen.minibatches, chosen.optimizer_calls)
+    assert costs == (gradients, minibatches, calls)
+
+
+def test_every_alias_of_the_library_has_a_row():
+    aliases = {
+        name
+        for name, function in vars(ol).items()
+        if inspect.isfunction(function)
+        and "rho" in inspect.signature(function).parameters
+        and not name.endswith("_perturbation")
+    }
+    assert len(aliases) >= 12
+    assert aliases <= METHODS.keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_row_has_arguments_of_its_alias_only(name):
+    row = METHODS[name]
+    parameters = inspect.signature(row.alias).parameters.keys()
+    beside = {"rho_over_k"} if "k" in parameters else set()
+    beside |= {"gamma"} if row.selects_examples else set()
+    beside |= {"k", "alpha"} if name.startswith("lookahead") else set()
+    assert row.defaults.keys() <= parameters | beside
+
+
+@pytest.mark.parametrize("name", ["multistep_sam", "multistep_asam"])
+def test_average_emits_the_mean_gradient(config, name):
+    config.update(momentum=0.0, weight_decay=0.0)
+    updates = {}
+    for average in ("false", "true"):
+        config.method = f"{name}:k=3,average={average}"
+        updates[average] = after(config, 1)[0] - W
+    assert (abs(updates["true"]) < abs(updates["false"])).all()  # on a quartic gradients grow
+
+
+@pytest.mark.parametrize("inner", ["", "_sam", "_asam"])
+def test_lookahead_interpolates_every_k_steps(config, inner):
+    config.update(momentum=0.0, weight_decay=0.0)
+    fast, slow = W, W
+    gradient = lambda w: w**3
+    ascent = {
+        "": jnp.zeros_like,
+        "_sam": lambda w: 0.05 * gradient(w) / jnp.linalg.norm(gradient(w)),
+        "_asam": lambda w: (
+            0.5
+            * (abs(w) + 0.01) ** 2
+            * gradient(w)
+            / jnp.linalg.norm((abs(w) + 0.01) * gradient(w))
+        ),
+    }[inner]
+    for step in range(4):
+        rate = config.learning_rate / 2 * (1 + np.cos(np.pi * step / 10))
+        fast = fast - rate * gradient(fast + ascent(fast))
+        if step % 2 == 1:
+            fast = slow = slow + 0.5 * (fast - slow)
+
+    chosen = method(f"lookahead{inner}:k=2,alpha=0.5")
+    tx = optax.with_extra_args_support(chosen.build(config, 10))
+    params = chosen.row.wrap_params(W)
+    state = tx.init(params)
+    grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
+    for _ in range(4):
+        grads = grad_fn(params.fast, 0)
+        updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+        params = optax.apply_updates(params, updates)
+    chex.assert_trees_all_close(params.slow, slow, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "label"),
+    [
+        ("sgd", "SGD", "SGD"),
+        ("lookahead", "Lookahead-SGD", "Lookahead-SGD"),
+        ("lookbehind_sam:k=5", "Lookbehind-SAM", "Lookbehind-SAM (k=5)"),
+        ("multistep_sam:average=true,k=2", "Multistep-SAM", "Multistep-SAM (average=true)"),
+    ],
+)
+def test_titles_are_the_papers(text, title, label):
+    chosen = method(text)
+    assert (chosen.title("sgd"), chosen.label("sgd")) == (title, label)
+    assert method("none").title("adamw") == "AdamW"

@@ -34,10 +34,7 @@ def config(config, monkeypatch, float64):
     monkeypatch.setitem(models.MODELS, "net", Net)
     config.update(
         model="net",
-        method="lookbehind_sam",
-        k=2,
-        alpha="adaptive_per_tensor",
-        rho=0.05,
+        method="lookbehind_sam:k=2,rho=0.05,alpha=adaptive_per_tensor",
         learning_rate=0.05,
         schedule="step",
         momentum=0.9,

@@ -59,27 +59,27 @@ def test_adamw_decays_weights_beside_the_gradient(config):
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 @pytest.mark.parametrize("inside", [True, False])
 def test_lookbehind_has_the_optimizer_inside_or_behind(config, name, inside):
-    config.update(method="lookbehind_sam", optimizer=name, fast_optimizer=inside, alpha=0.5)
-    tx = optax.with_extra_args_support(method("lookbehind_sam").build(config, 10))
+    config.optimizer = name
+    chosen = method(f"lookbehind_sam:k=2,alpha=0.5,fast_optimizer={inside}")
+    tx = optax.with_extra_args_support(chosen.build(config, 10))
     grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
     state = tx.init(W)
     updates, state = tx.update(grad_fn(W, 0), state, W, grad_fn=grad_fn)
     assert (updates * W < 0).all()  # downhill
     kept = optax.tree.get_all_with_path(state, "count")
     calls = {int(v) for p, v in kept if getattr(p[-1], "tuple_name", "") == "ScaleByScheduleState"}
-    assert calls == {config.k if inside else 1}
+    assert calls == {2 if inside else 1} == {chosen.optimizer_calls}
 
 
 @pytest.mark.parametrize("name", ["lookbehind_sam", "multistep_asam"])
 def test_rho_over_k_divides_rho(config, name):
-    def update(**changes):
-        config.update(method=name, k=4, **changes)
-        tx = optax.with_extra_args_support(method(name).build(config, 10))
+    def update(arguments):
+        tx = optax.with_extra_args_support(method(f"{name}:k=4,{arguments}").build(config, 10))
         grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
         return tx.update(grad_fn(W, 0), tx.init(W), W, grad_fn=grad_fn)[0]
 
-    divided = update(rho=0.2, rho_over_k=True)
-    np.testing.assert_array_equal(divided, update(rho=0.05, rho_over_k=False))
+    divided = update("rho=0.2,rho_over_k=true")
+    np.testing.assert_array_equal(divided, update("rho=0.05"))
 
 
 def test_labels_are_smoothed_in_training_only(config):
@@ -122,9 +122,10 @@ def run(config, names):
 
 def test_a_switch_between_equal_methods_changes_nothing(config):
     # Lookbehind with k = 1 and alpha = 1 is SAM: here with the optimizer inside, there behind.
-    config.update(model="dense", k=1, alpha=1.0, rho=0.1, epochs=4, train_examples=256)
-    stayed = run(config, ["sam"] * 4)
-    switched = run(config, ["sam", "lookbehind_sam", "sam", "multistep_sam"])
+    config.update(model="dense", epochs=4, train_examples=256)
+    sam, lookbehind = "sam:rho=0.1", "lookbehind_sam:k=1,rho=0.1,alpha=1"
+    stayed = run(config, [sam] * 4)
+    switched = run(config, [sam, lookbehind, sam, "multistep_sam:k=1,rho=0.1"])
     for kept in ("params", "batch_stats"):
         pairs = zip(*(jax.tree.leaves(getattr(s, kept)) for s in (stayed, switched)), strict=True)
         for one, other in pairs:
@@ -132,8 +133,8 @@ def test_a_switch_between_equal_methods_changes_nothing(config):
 
 
 def test_schedules_go_on_after_a_switch(config):
-    config.update(model="dense", k=3, epochs=2, train_examples=256, batch_size=128)
-    state = run(config, ["ae_sam", "lookbehind_sam"])
+    config.update(model="dense", epochs=2, train_examples=256, batch_size=128)
+    state = run(config, ["ae_sam", "lookbehind_sam:k=3"])
     (count,) = (
         value
         for path, value in optax.tree.get_all_with_path(state.opt_state, "count")
@@ -143,13 +144,21 @@ def test_schedules_go_on_after_a_switch(config):
 
 
 def test_the_methods_of_the_epochs(config):
-    config.update(method="sam", epochs=4, switch=((1, "lookbehind_sam"), (3, "sam")))
-    expected = ["sam", "lookbehind_sam", "lookbehind_sam", "sam"]
+    config.update(method="sam", epochs=4, switch=((1, "lookbehind_sam:rho=0.05,k=5"), (3, "sam")))
+    expected = ["sam", "lookbehind_sam:k=5", "lookbehind_sam:k=5", "sam"]
     assert switch.methods_by_epoch(config) == expected
 
 
 @pytest.mark.parametrize(
-    "wrong", [((0, "sam"),), ((4, "sam"),), ((2, "sam"), (1, "sgd")), ((1, 2),), (1, "sam")]
+    "wrong",
+    [
+        ((0, "sam"),),
+        ((4, "sam"),),
+        ((2, "sam"), (1, "sgd")),
+        ((1, 2),),
+        (1, "sam"),
+        ((True, "sam"),),
+    ],
 )
 def test_a_switch_that_cannot_be_is_refused(config, wrong):
     config.update(epochs=4, switch=wrong)

@@ -159,11 +159,11 @@ def test_nothing_readable_is_an_error(config, whole):
 
 
 def test_another_config_is_refused_with_the_difference(config, whole):
-    config.update(rho=0.2, seed=1)
+    config.update(label_smoothing=0.2, seed=1)
     with pytest.raises(SystemExit) as error:
         train.main(config, whole)
     message = str(error.value)
-    assert "rho: None there, 0.2 asked for" in message
+    assert "label_smoothing: 0.0 there, 0.2 asked for" in message
     assert "seed: 0 there, 1 asked for" in message
 
 

@@ -10,9 +10,9 @@ CHANGES = {
     "sgd-0": {},
     "sgd-1": {"seed": 1},
     "sgd-2": {"seed": 2},
-    "k2": {"method": "lookbehind_sam", "k": 2, "rho": 0.1},
-    "k3": {"method": "lookbehind_sam", "k": 3, "rho": 0.1},
-    "other": {"method": "lookahead_sam", "alpha": 0.5, "label_noise": 0.1},
+    "k2": {"method": "lookbehind_sam:k=2,rho=0.1"},
+    "k3": {"method": "lookbehind_sam:k=3,rho=0.1"},
+    "other": {"method": "lookahead_sam:k=2,alpha=0.5", "label_noise": 0.1},
 }
 
 QUICK = (

@@ -20,17 +20,18 @@ from experiments.analysis.measure import (
     at_common_epochs,
 )
 from experiments.analysis.runs import Run
-from experiments.methods.table import method, rho_of
+from experiments.methods.table import method
 from experiments.reporting.curves import draw_curve
 from experiments.training.method_switch import methods_by_epoch
 from optax_lookbehind import sharpness
 
 _K = 5  # for methods that take less than two ascent steps
+_RHO = 0.05  # for methods that take none
 
 
 def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
-    ball, k, rho = _ascent(run)
-    rule = _perturbation(ball, rho, run.config.eta)
+    ball, k, rho, eta = _ascent(run)
+    rule = _perturbation(ball, rho, eta)
     epochs, found = [], []
     for epoch in run.kept:
         try:
@@ -56,13 +57,11 @@ def _perturbation(ball: str, rho: float, eta: float) -> optax.GradientTransforma
     return ol.asam_perturbation(rho, eta) if ball == "asam" else ol.sam_perturbation(rho)
 
 
-def _ascent(run: Run) -> tuple[str, int, float]:
-    """The ball that the run's method climbs in, in how many steps, and their length."""
-    config = run.config
-    how = method(methods_by_epoch(config)[run.checkpoint.epoch - 1])
-    if how.ascent_gradients(config) > 1:
-        return how.ball, config.k, rho_of(config, how.ball, config.k)
-    return how.ball, _K, rho_of(config, how.ball)
+def _ascent(run: Run) -> tuple[str, int, float, float]:
+    """The perturbation rule of the run's method, its number of steps, their rho, and ASAM's eta."""
+    chosen = method(methods_by_epoch(run.config)[run.checkpoint.epoch - 1])
+    k = chosen.ascent_steps if chosen.ascent_steps > 1 else _K
+    return chosen.perturbation, k, chosen.rho or _RHO, chosen.arguments.get("eta", 0.0)
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:

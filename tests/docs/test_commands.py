@@ -1,0 +1,75 @@
+"""The commands in README and docs parse, and their models and methods can be built."""
+
+import re
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+from flax import nnx
+from ml_collections import config_flags
+
+from experiments import models
+from experiments.configs.validation import check_ranges
+from experiments.methods.table import method
+from experiments.training.method_switch import methods_by_epoch
+
+ROOT = Path(__file__).parents[2]
+SHAPES = {"digits": (8, 1, 10), "cifar10": (32, 3, 10), "cifar100": (32, 3, 100)}
+
+
+def commands():
+    """Page and flags of each training command in an indented block."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        train = ""
+        for line in page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+            line = line.replace("$train", train).replace("$seed", "0")
+            if assignment := re.match(r'\s+train="(.*)"$', line):
+                train = assignment[1]
+            elif line.startswith("    ") and "experiments.train " in line:
+                words = [w for word in shlex.split(line) for w in _words(word)]
+                yield page.name, [word for word in words if word.startswith("--config")]
+
+
+def _words(word):
+    """The words of a command that is quoted as one, as in ``ssh --command="..."``."""
+    return shlex.split(word) if "experiments.train " in word else [word]
+
+
+@cache
+def params_of(name, image_size, channels, num_classes, dtype):
+    def build():
+        return models.build(
+            name, num_classes, channels, image_size=image_size, dtype=dtype, rngs=nnx.Rngs(0)
+        )
+
+    return nnx.state(nnx.eval_shape(build), nnx.Param)
+
+
+COMMANDS = {f"{page}: {' '.join(words)}": words for page, words in commands()}
+
+
+def test_the_docs_have_commands():
+    assert len(COMMANDS) >= 20
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command_can_be_built(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file(
+        "config", "experiments/configs/digits.py", flag_values=values
+    )
+    arguments = ["train", *COMMANDS[command]]
+    monkeypatch.setattr(sys, "argv", arguments)  # which the flag reads for its overrides
+    values(arguments)
+    config = config.value
+    check_ranges(config)
+    shape = SHAPES.get(config.dataset, (config.image_size, 3, 1000))
+    params = params_of(config.model, *shape, config.dtype)
+    for text in dict.fromkeys(methods_by_epoch(config)):
+        chosen = method(text)
+        jax.eval_shape(lambda w, m=chosen: m.build(config, 10).init(m.row.wrap_params(w)), params)
