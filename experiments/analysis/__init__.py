@@ -1,22 +1,30 @@
-"""Measuring trained models and drawing the papers' figures. A new measure is a file and a row."""
+"""Measures of trained models, and the figures they are drawn in.
+
+A new measure is a file in ``measures/`` and a row here.
+"""
 
 from collections.abc import Mapping
 
 from experiments.analysis.measure import Measure
-from experiments.analysis.measures import alignment, curvature, landscape, m_sharpness
-from experiments.analysis.measures import gradient_noise as gradients
-from experiments.analysis.measures import interpolation as between
-from experiments.analysis.measures import training_curves as training
-from experiments.analysis.measures import weight_noise as noise
+from experiments.analysis.measures import (
+    alignment,
+    curvature,
+    gradient_noise,
+    interpolation,
+    landscape,
+    m_sharpness,
+    training_curves,
+    weight_noise,
+)
 
 # In the order of the report.
 MEASURES: Mapping[str, Measure] = {
-    "training": training.MEASURE,
+    "training": training_curves.MEASURE,
     "m_sharpness": m_sharpness.MEASURE,
-    "noise": noise.MEASURE,
+    "weight_noise": weight_noise.MEASURE,
     "curvature": curvature.MEASURE,
-    "gradients": gradients.MEASURE,
+    "gradient_noise": gradient_noise.MEASURE,
     "landscape": landscape.MEASURE,
-    "between": between.MEASURE,
+    "interpolation": interpolation.MEASURE,
     "alignment": alignment.MEASURE,
 }

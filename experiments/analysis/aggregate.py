@@ -1,78 +1,83 @@
-"""All numbers of an analysis, as they are written to ``analysis.json`` and drawn."""
+"""The results of an analysis: by run, averaged over seeds, and as JSON."""
 
 import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.analysis.groups import Group, over_seeds, plain
-from experiments.analysis.measure import GroupResult, Measure, Result
+from experiments.analysis.groups import Group, seed_statistics, to_json_types
+from experiments.analysis.measure import GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import styles
 
 
 class Analysis(NamedTuple):
-    """What was measured.
+    """The results of all measures.
 
     Attributes:
-      groups: the runs.
-      results: by measure, then by the run's workdir; a run may be missing.
-      skipped: measures that were left out, with the reason.
+      groups: the runs, grouped by config.
+      results: measure -> workdir of the run -> result. A measure may not apply to a run.
+      skipped: measures that could not be taken -> reason.
     """
 
     groups: list[Group]
-    results: dict[str, dict[str, Result]]
+    results: dict[str, dict[str, RunResult]]
     skipped: dict[str, str]
 
 
-def choose(
-    measures: Mapping[str, Measure], asked: Sequence[str] | None, runs: Sequence[Run]
+def select_measures(
+    measures: Mapping[str, Measure], requested: Sequence[str] | None, runs: Sequence[Run]
 ) -> tuple[list[str], dict[str, str]]:
-    """The measures to take, and those left out with the reason.
+    """Splits the measures into those to take and those to skip, with the reason.
+
+    Args:
+      measures: all measures by name.
+      requested: names of measures; None for all.
+      runs: the runs to measure.
 
     Raises:
-      ValueError: if one that was asked for by name cannot be taken.
+      ValueError: if a requested measure cannot be taken.
     """
-    chosen = asked or list(measures)
-    reasons = {name: measures[name].why_not(runs) for name in chosen}
+    names = requested or list(measures)
+    reasons = {name: measures[name].unavailable_reason(runs) for name in names}
     skipped = {name: reason for name, reason in reasons.items() if reason}
-    if asked and skipped:
+    if requested and skipped:
         raise ValueError(
             "; ".join(f"{name} cannot be measured: {reason}" for name, reason in skipped.items())
         )
-    return [name for name in chosen if name not in skipped], skipped
+    return [name for name in names if name not in skipped], skipped
 
 
-def of_groups(analysis: Analysis, name: str, measure: Measure) -> list[GroupResult]:
-    """What a measure found for each group that it has a number for."""
-    found = []
+def aggregate(analysis: Analysis, name: str, measure: Measure) -> list[GroupResult]:
+    """Averages a measure over the seeds of each group; groups without a result are dropped."""
+    group_results = []
     for group, style in zip(analysis.groups, styles(), strict=False):
         by_run = analysis.results[name]
         results = [by_run[str(run.path)] for run in group.runs if str(run.path) in by_run]
         if results:
-            common = measure.common(results)
+            common = measure.select_common(results)
             keys = [key for key in measure.averaged if all(key in result for result in common)]
             shared = {key: common[0][key] for key in measure.shared}
-            averages = plain(over_seeds(common, keys))
-            found.append(GroupResult(group.name, style, results, shared, **averages))
-    return found
+            averages = to_json_types(seed_statistics(common, keys))
+            group_results.append(GroupResult(group.name, style, results, shared, **averages))
+    return group_results
 
 
 def as_json(
     analysis: Analysis,
-    of_all: Mapping[str, Sequence[GroupResult]],
+    group_results: Mapping[str, Sequence[GroupResult]],
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Everything, with the settings that it was measured with.
+    """The content of ``analysis.json``: settings, groups and runs.
 
     Args:
       analysis: the results of the runs.
-      of_all: those of the groups, by measure.
-      options: the settings.
+      group_results: measure -> results of the groups.
+      options: the settings of the analysis.
     """
     return {
         "settings": {key: _setting(value) for key, value in vars(options).items()},
         "skipped": analysis.skipped,
-        "groups": [_group_json(group, of_all) for group in analysis.groups],
+        "groups": [_group_json(group, group_results) for group in analysis.groups],
         "runs": [
             _run_json(run, group, analysis.results)
             for group in analysis.groups
@@ -81,10 +86,10 @@ def as_json(
     }
 
 
-def _group_json(group: Group, of_all: Mapping[str, Sequence[GroupResult]]) -> dict[str, Any]:
+def _group_json(group: Group, group_results: Mapping[str, Sequence[GroupResult]]) -> dict[str, Any]:
     measures = {
         name: result.shared | {"mean": result.mean, "std": result.std}
-        for name, results in of_all.items()
+        for name, results in group_results.items()
         for result in results
         if result.name == group.name
     }
@@ -98,7 +103,7 @@ def _group_json(group: Group, of_all: Mapping[str, Sequence[GroupResult]]) -> di
 
 
 def _run_json(
-    run: Run, group: Group, results: Mapping[str, Mapping[str, Result]]
+    run: Run, group: Group, results: Mapping[str, Mapping[str, RunResult]]
 ) -> dict[str, Any]:
     path = str(run.path)
     return {
@@ -109,7 +114,7 @@ def _run_json(
         "method": run.config.method,
         "seed": run.config.seed,
         "epoch": run.checkpoint.epoch,
-        "kept_epochs": run.kept,
+        "kept_epochs": run.kept_epochs,
         "m": run.m,
         "examples": run.batches.examples.labels.size,
         "measures": {name: by_run[path] for name, by_run in results.items() if path in by_run},

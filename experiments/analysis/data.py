@@ -1,5 +1,6 @@
-"""What the measures see of a run's data: images as stored, not augmented, labels as trained on."""
+"""The examples to measure on: images as stored, not augmented, with the labels of training."""
 
+import math
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from experiments.data import Examples, imagenet
 from experiments.data import pipeline as feeds
 from experiments.data.pipeline import Facts
 
-# The keys that decide which examples a run trains and is tested on, and how they are normalized.
+# The config keys that determine the examples of a run and their normalization.
 _KEYS = (
     "dataset",
     "data_dir",
@@ -26,7 +27,7 @@ _KEYS = (
     "noise_seed",
     "pretrained",
 )
-_TEST_BATCH = 1000  # at most so many test examples at a time
+_MAX_TEST_BATCH = 1000  # test examples
 _STREAM_BATCH = 64
 
 
@@ -34,9 +35,9 @@ class Data(NamedTuple):
     """Examples to measure on.
 
     Attributes:
-      facts: about all of the data.
-      train: some of the training examples, in random order: the first of a fixed shuffle.
-      test: some of the test examples.
+      facts: static properties of the whole dataset.
+      train: training examples, a fixed random subset.
+      test: test examples, likewise.
     """
 
     facts: Facts
@@ -44,75 +45,78 @@ class Data(NamedTuple):
     test: Examples
 
 
-def load(config: ConfigDict, most_train: int, most_test: int) -> Data:
-    """The examples of a run; the same object for runs that share their data.
+def load(config: ConfigDict, max_train: int, max_test: int) -> Data:
+    """Loads the examples of a run; runs that share their data share the object.
 
     Args:
-      config: the run's.
-      most_train: how many training examples to take; all, where there are fewer.
-      most_test: how many test examples likewise.
+      config: config of the run.
+      max_train: maximum number of training examples.
+      max_test: maximum number of test examples.
+
+    Raises:
+      ValueError: if one of the two is not positive.
     """
-    for name, value in {"examples": most_train, "test_examples": most_test}.items():
+    for name, value in {"examples": max_train, "test_examples": max_test}.items():
         if value < 1:
             raise ValueError(f"{name} must be >= 1, got {value}.")
-    return _load(FrozenConfigDict({key: config[key] for key in _KEYS}), most_train, most_test)
+    return _load(FrozenConfigDict({key: config[key] for key in _KEYS}), max_train, max_test)
 
 
 @cache
-def _load(config: FrozenConfigDict, most_train: int, most_test: int) -> Data:
+def _load(config: FrozenConfigDict, max_train: int, max_test: int) -> Data:
     if config.dataset == "imagenet2012":
         splits = imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
-        # TFDS stores them shuffled.
-        parts = ((splits.train, most_train), (splits.test, most_test))
-        train, test = (_read(examples, most, config.image_size) for examples, most in parts)
+        # TFDS stores the examples shuffled: the first ones are a random subset.
+        train = _read(splits.train, max_train, config.image_size)
+        test = _read(splits.test, max_test, config.image_size)
         return Data(feeds.streamed_facts(config, splits), *jax.device_put((train, test)))
     dataset = feeds.load(config)
-    parts = ((dataset.train, most_train), (dataset.test, most_test))
-    train, test = (_some(examples, most) for examples, most in parts)
+    train = _random_subset(dataset.train, max_train)
+    test = _random_subset(dataset.test, max_test)
     return Data(feeds.facts_of(dataset), *jax.device_put((train, test)))
 
 
-def _some(examples: Examples, most: int) -> Examples:
-    rows = np.random.default_rng(0).permutation(len(examples.labels))[:most]
+def _random_subset(examples: Examples, limit: int) -> Examples:
+    rows = np.random.default_rng(0).permutation(len(examples.labels))[:limit]
     return Examples(*(x[rows] for x in examples))
 
 
-def _read(examples: grain.MapDataset, most: int, size: int) -> Examples:
-    """The centers of the first images."""
-    count = min(most, len(examples))
-    batches = imagenet.eval_batches(examples[:count], _STREAM_BATCH, image_size=size)
-    read = islice(imagenet.stream(batches), -(-count // _STREAM_BATCH))
-    return Examples(*(np.concatenate(x)[:count] for x in zip(*read, strict=True)))
+def _read(examples: grain.MapDataset, limit: int, image_size: int) -> Examples:
+    """The center crops of the first images."""
+    num_examples = min(limit, len(examples))
+    batches = imagenet.eval_batches(examples[:num_examples], _STREAM_BATCH, image_size=image_size)
+    read = islice(imagenet.stream(batches), math.ceil(num_examples / _STREAM_BATCH))
+    return Examples(*(np.concatenate(x)[:num_examples] for x in zip(*read, strict=True)))
 
 
 def minibatches(examples: Examples, m: int) -> Examples:
-    """The examples in minibatches of m; the last, partial one is dropped."""
+    """Stacks the examples into minibatches of m, dropping the last, partial one."""
     available = len(examples.labels)
     if not 1 <= m <= available:
         raise ValueError(f"m must be in [1, {available}], the number of examples, got {m}.")
-    number = available // m
-    return jax.tree.map(lambda x: x[: number * m].reshape(number, m, *x.shape[1:]), examples)
+    n = available // m
+    return jax.tree.map(lambda x: x[: n * m].reshape(n, m, *x.shape[1:]), examples)
 
 
-def random_minibatches(examples: Examples, m: int, number: int) -> Examples:
-    """So many minibatches, each m different examples drawn at random, as a training step's are."""
+def random_minibatches(examples: Examples, m: int, num_batches: int) -> Examples:
+    """Draws minibatches of m examples, each without replacement, as a training step's are."""
     rng = np.random.default_rng(0)
-    rows = [rng.choice(len(examples.labels), m, replace=False) for _ in range(number)]
+    rows = [rng.choice(len(examples.labels), m, replace=False) for _ in range(num_batches)]
     return jax.tree.map(lambda x: x[np.stack(rows)], examples)
 
 
-def beside_each(tree: Any, number: int) -> Any:
-    """A copy of the tree's arrays for each minibatch."""
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (number, *x.shape)), tree)
+def broadcast_to_batches(tree: Any, num_batches: int) -> Any:
+    """Repeats the arrays of ``tree`` for each minibatch."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (num_batches, *x.shape)), tree)
 
 
 def test_batches(test: Examples) -> TestBatch:
-    """The test examples in batches of one size."""
-    count = len(test.labels)
-    number = -(-count // _TEST_BATCH)
-    size = -(-count // number)
-    missing = number * size - count
+    """Stacks the test examples into batches of equal size, padded with examples labelled -1."""
+    num_examples = len(test.labels)
+    num_batches = math.ceil(num_examples / _MAX_TEST_BATCH)
+    size = math.ceil(num_examples / num_batches)
+    missing = num_batches * size - num_examples
     images = jnp.pad(test.images, ((0, missing), *((0, 0),) * 3))
     labels = jnp.pad(test.labels, (0, missing), constant_values=-1)
     batches = minibatches(Examples(images, labels), size)
-    return TestBatch(batches, jnp.full(number, number / count))
+    return TestBatch(batches, jnp.full(num_batches, num_batches / num_examples))

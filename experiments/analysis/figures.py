@@ -1,5 +1,6 @@
-"""What the figures of an analysis share."""
+"""Panels, legends, curves and dots of the figures of an analysis."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from experiments.analysis.measure import GroupResult, Result
+from experiments.analysis.measure import GroupResult, RunResult
 from experiments.reporting.curves import draw_curve
 
-_WIDTH, _HEIGHT = 4.6, 3.9  # inches of a panel
-_LETTER = 0.085  # inches of a letter of the legend, about
+_WIDTH, _HEIGHT = 4.6, 3.9  # of a panel, in inches
+_LETTER = 0.085  # average width of a letter of the legend, in inches
 
 
-def panels(count: int, columns: int = 3) -> tuple[Figure, list[plt.Axes]]:
-    """A figure of so many panels, in rows of at most ``columns``, as equal as they can be."""
-    rows = -(-count // columns)
-    columns = -(-count // rows)
-    # Room below for the legend, which is the same for few panels and for many.
+def panels(num_panels: int, max_columns: int = 3) -> tuple[Figure, list[plt.Axes]]:
+    """Makes a figure of panels in balanced rows of at most ``max_columns``."""
+    rows = math.ceil(num_panels / max_columns)
+    columns = math.ceil(num_panels / rows)
+    # At least 6 inches wide, to leave room for the legend below a single panel.
     figure = plt.figure(figsize=(max(_WIDTH * columns, 6), _HEIGHT * rows), layout="constrained")
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(num_panels)]
     figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
     for axis in axes:
         axis.grid(alpha=0.3)
@@ -31,7 +32,7 @@ def panels(count: int, columns: int = 3) -> tuple[Figure, list[plt.Axes]]:
 
 
 def legend(figure: Figure, results: Sequence[GroupResult], extra: Sequence[Line2D] = ()) -> None:
-    """Names the groups below the panels."""
+    """Adds a legend of the groups below the panels."""
     handles = [
         Line2D([], [], color=color, linestyle=line, marker=marker, ms=5, label=result.name)
         for result in results
@@ -46,17 +47,17 @@ def legend(figure: Figure, results: Sequence[GroupResult], extra: Sequence[Line2
 
 
 def values(entry: Any) -> np.ndarray:
-    """An entry of a result as an array, NaN where it is None."""
+    """Converts an entry of a result to an array, None to NaN."""
     return np.array(entry, float)
 
 
 def deviation(result: GroupResult, key: str) -> np.ndarray | None:
-    """The standard deviation over the seeds; None for a single one."""
+    """The standard deviation over seeds; None for a single seed."""
     return None if result.std[key] is None else values(result.std[key])
 
 
 def curve(axis: plt.Axes, result: GroupResult, x: Any, key: str, scale: float = 1.0) -> None:
-    """Draws an averaged entry over ``x``: a line, and a band of one standard deviation."""
+    """Draws an averaged entry over ``x`` as a line with a band of one standard deviation."""
     std = deviation(result, key)
     scaled = None if std is None else scale * std
     draw_curve(axis, values(x), scale * values(result.mean[key]), scaled, result.style)
@@ -65,16 +66,16 @@ def curve(axis: plt.Axes, result: GroupResult, x: Any, key: str, scale: float = 
 def dots(
     axis: plt.Axes,
     results: Sequence[GroupResult],
-    x: Callable[[Result], float | None],
-    y: Callable[[Result], float | None],
+    x: Callable[[RunResult], float | None],
+    y: Callable[[RunResult], float | None],
 ) -> None:
-    """Draws a small, hollow marker for each run and a large one, with deviations, for each group.
+    """Draws a small, hollow marker per run and a large one, with error bars, per group.
 
     Args:
-      axis: where.
-      results: of the groups.
-      x: result of a run to its place on the horizontal axis.
-      y: likewise.
+      axis: axes to draw into.
+      results: results of the groups.
+      x: ``(run_result) -> horizontal coordinate``.
+      y: ``(run_result) -> vertical coordinate``.
     """
     for result in results:
         color, _, marker = result.style
@@ -87,18 +88,18 @@ def dots(
         axis.plot(*mean, marker, color=color, ms=8)
 
 
-def rows(
-    axis: plt.Axes, results: Sequence[GroupResult], value: Callable[[Result], float | None]
+def dot_rows(
+    axis: plt.Axes, results: Sequence[GroupResult], value: Callable[[RunResult], float | None]
 ) -> None:
-    """Draws a number as ``dots``, in a row for each group from top to bottom."""
-    for place, result in enumerate(results):
-        dots(axis, [result], value, lambda run: place)
+    """Draws a number with :func:`dots`, one row per group from top to bottom."""
+    for row, result in enumerate(results):
+        dots(axis, [result], value, lambda run: row)
     axis.set_yticks([])
     axis.set_ylim(len(results) - 0.5, -0.5)
 
 
 def logarithmic(axis: plt.Axes, which: str) -> None:
-    """Makes the axis ``which``, "x" or "y", logarithmic, with plain numbers at it."""
+    """Makes the axis ``which`` ("x" or "y") logarithmic, with plain numbers as tick labels."""
     axis.set(**{f"{which}scale": "log"})
     ticks = {"x": axis.xaxis, "y": axis.yaxis}[which]
     ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -107,7 +108,7 @@ def logarithmic(axis: plt.Axes, which: str) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Writes the figure as PNG and as SVG, the same bytes for the same numbers."""
+    """Writes the figure as PNG and SVG, deterministically: equal numbers give equal bytes."""
     figure.savefig(folder / f"{name}.png", dpi=150)
     with plt.rc_context({"svg.hashsalt": name}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

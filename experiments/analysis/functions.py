@@ -1,4 +1,7 @@
-"""The functions of a model that the measures are given: one object each for one architecture."""
+"""Loss, accuracy and BatchNorm statistics of a model as functions of its weights.
+
+Runs of the same architecture share the function objects, and thereby the compiled programs.
+"""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -18,16 +21,16 @@ MODES = ("running", "batch")
 
 
 class Architecture(NamedTuple):
-    """Everything that decides the functions of a run: runs that agree on it share programs.
+    """Everything that determines the functions of a run.
 
     Attributes:
-      model: its name.
-      dtype: of the computation.
+      model: name of the model.
+      dtype: type of the computation.
       image_shape: height, width and channels.
       num_classes: number of classes.
-      mean: what is subtracted from stored images, per channel.
-      std: what they are then divided by.
-      label_smoothing: of the loss.
+      mean: mean of the stored images, per channel.
+      std: standard deviation of the stored images, per channel.
+      label_smoothing: fraction of the labels that is spread over all classes.
     """
 
     model: str
@@ -40,15 +43,15 @@ class Architecture(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a loss function gets besides the weights.
+    """The batch argument of the loss functions.
 
-    BatchNorm's statistics come with each minibatch. In the closure of the loss function they would
-    make it another function for each run, compiled again for each; beside the weights they would be
-    perturbed with them. A copy for each minibatch is small beside its images.
+    The statistics of BatchNorm come with each minibatch. In the closure of the loss function they
+    would make it another function for each run, compiled anew; as part of the weights they would be
+    perturbed. A copy per minibatch is small compared to its images.
 
     Attributes:
       examples: stored images and their labels.
-      statistics: BatchNorm's running mean and variance.
+      statistics: running mean and variance of BatchNorm.
     """
 
     examples: Examples
@@ -56,12 +59,12 @@ class Batch(NamedTuple):
 
 
 class TestBatch(NamedTuple):
-    """What the accuracy is measured on.
+    """The batch argument of the accuracy.
 
     Attributes:
-      examples: stored images and their labels; those labelled -1 only fill up the last batch.
-      weight: number of batches by number of examples, so that the mean over batches of weighted
-        sums is the mean over examples.
+      examples: stored images and their labels; those labelled -1 are padding.
+      weight: number of batches divided by number of examples, so that the mean over batches of
+        weighted sums is the mean over examples.
     """
 
     examples: Examples
@@ -69,17 +72,17 @@ class TestBatch(NamedTuple):
 
 
 class Functions(NamedTuple):
-    """Functions of weights and a batch, for the measures.
+    """Functions of weights and a batch.
 
     Attributes:
-      loss: the mean training loss of a :class:`Batch`, with BatchNorm in the mode asked for.
-      loss_of_batch: the same with the batch's own statistics, whatever was asked for.
-      accuracy: of a :class:`TestBatch`, with the statistics that are its third argument.
-      statistics: the mean over minibatches, a stacked :class:`Batch`, of their own statistics.
+      loss: ``(params, batch) -> mean training loss``, with BatchNorm in the requested mode.
+      batch_statistics_loss: the same, always with the batch's own BatchNorm statistics.
+      accuracy: ``(params, test_batch, statistics) -> weighted number of correct predictions``.
+      statistics: ``(params, stacked batches) -> statistics``, averaged over the batches.
     """
 
     loss: Callable[[nnx.State, Batch], jax.Array]
-    loss_of_batch: Callable[[nnx.State, Batch], jax.Array]
+    batch_statistics_loss: Callable[[nnx.State, Batch], jax.Array]
     accuracy: Callable[[nnx.State, TestBatch, nnx.State], jax.Array]
     statistics: Callable[[nnx.State, Batch], nnx.State]
 
@@ -98,45 +101,45 @@ def architecture(config: ConfigDict, facts: Facts) -> Architecture:
 
 
 @cache
-def task_of(of: Architecture) -> Task:
+def make_task(arch: Architecture) -> Task:
     """The task that a run was trained on, without augmentation."""
     return classification(
-        of.model,
-        of.image_shape,
-        of.num_classes,
-        of.mean,
-        of.std,
-        dtype=of.dtype,
-        label_smoothing=of.label_smoothing,
+        arch.model,
+        arch.image_shape,
+        arch.num_classes,
+        arch.mean,
+        arch.std,
+        dtype=arch.dtype,
+        label_smoothing=arch.label_smoothing,
     )
 
 
-def abstract_model(of: Architecture) -> nnx.Module:
-    """The model with shapes in place of arrays."""
-    return nnx.eval_shape(task_of(of).make_model, jax.random.key(0))
+def abstract_model(arch: Architecture) -> nnx.Module:
+    """The model with abstract arrays."""
+    return nnx.eval_shape(make_task(arch).make_model, jax.random.key(0))
 
 
 @cache
-def functions(of: Architecture, mode: str) -> Functions:
-    """The functions of an architecture; the same objects each time.
+def make_functions(arch: Architecture, batchnorm_mode: str) -> Functions:
+    """Returns the functions of an architecture, the same objects in every call.
 
     Args:
-      of: the architecture.
-      mode: of BatchNorm in ``loss``, one of ``MODES``.
+      arch: the architecture.
+      batchnorm_mode: mode of BatchNorm in ``loss``, one of ``MODES``.
     """
-    task, graphdef = task_of(of), nnx.graphdef(abstract_model(of))
+    task, graphdef = make_task(arch), nnx.graphdef(abstract_model(arch))
     no_dropout = jax.random.key(0)
 
     def merge(params: nnx.State, statistics: nnx.State) -> nnx.Module:
         # Copied, or the training mode would write into ``statistics``.
         return nnx.merge(graphdef, params, statistics, copy=True)
 
-    def loss_of_batch(params: nnx.State, batch: Batch) -> jax.Array:
+    def batch_statistics_loss(params: nnx.State, batch: Batch) -> jax.Array:
         model = merge(params, batch.statistics)
         model.train()
         return task.loss(model, batch.examples, no_dropout)[0]
 
-    def loss_of_running(params: nnx.State, batch: Batch) -> jax.Array:
+    def running_statistics_loss(params: nnx.State, batch: Batch) -> jax.Array:
         model = merge(params, batch.statistics)
         model.eval()
         return task.loss(model, batch.examples, no_dropout)[0]
@@ -146,7 +149,7 @@ def functions(of: Architecture, mode: str) -> Functions:
         model.eval()
         return batch.weight * task.evaluate(model, batch.examples)["accuracy"]
 
-    def statistics_of(params: nnx.State, batch: Batch) -> nnx.State:
+    def batch_statistics(params: nnx.State, batch: Batch) -> nnx.State:
         model = merge(params, batch.statistics)
         model.train()
         # momentum=0: the running statistics become those of this batch.
@@ -155,14 +158,16 @@ def functions(of: Architecture, mode: str) -> Functions:
         return nnx.state(model, nnx.BatchStat)
 
     def statistics(params: nnx.State, batches: Batch) -> nnx.State:
-        of_each = jax.lax.map(lambda batch: statistics_of(params, batch), batches)
-        return jax.tree.map(lambda x: x.mean(axis=0), of_each)
+        each = jax.lax.map(lambda batch: batch_statistics(params, batch), batches)
+        return jax.tree.map(lambda x: x.mean(axis=0), each)
 
-    loss = {"running": loss_of_running, "batch": loss_of_batch}[mode]
-    return Functions(loss, loss_of_batch, accuracy, statistics)
+    loss = {"running": running_statistics_loss, "batch": batch_statistics_loss}[batchnorm_mode]
+    return Functions(loss, batch_statistics_loss, accuracy, statistics)
 
 
 @partial(jax.jit, static_argnames="loss")
-def mean_over(loss: Callable[[Any, Any], jax.Array], params: Any, batches: Any) -> jax.Array:
+def mean_over_batches(
+    loss: Callable[[Any, Any], jax.Array], params: Any, batches: Any
+) -> jax.Array:
     """The mean of a loss over minibatches."""
     return jnp.mean(jax.lax.map(lambda batch: loss(params, batch), batches))

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, and what they come to together."""
+"""Groups of runs that differ only in their seed, and their statistics."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,30 +6,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.analysis.runs import Run, title
+from experiments.analysis.runs import Run, method_title
 from experiments.methods.table import method
 from experiments.training import run_dir as files
 
-# Keys that do not change what a run is: its seed, and how and where it ran.
-_ASIDE = ("seed", "keep_every", *files.PLACES)
-# Keys that a name mentions even where no two groups have the same method.
-_ALWAYS = ("dataset", "model")
+# Config keys in which the runs of a group may differ: the seed, and how and where they ran.
+_IGNORED_KEYS = ("seed", "keep_every", *files.PLACES)
+# Keys that a name mentions even if no two groups have the same method.
+_ALWAYS_NAMED = ("dataset", "model")
 
 
 class Group(NamedTuple):
     """Runs of one config.
 
     Attributes:
-      name: the method, and what else tells it from the other groups.
-      runs: one for each seed.
+      name: the method, and the settings that distinguish the group from others.
+      runs: one per seed.
     """
 
     name: str
     runs: list[Run]
 
 
-def grouped(runs: Sequence[Run]) -> list[Group]:
-    """The groups in the order of their first runs."""
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Groups runs by config, in the order of their first runs."""
     by_config: dict[str, list[Run]] = {}
     for run in runs:
         by_config.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
@@ -37,8 +37,8 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     return [Group(_name(group[0], [other[0] for other in groups]), group) for group in groups]
 
 
-def over_seeds(results: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
-    """Mean and standard deviation (ddof=1) of some entries over the runs of a group.
+def seed_statistics(results: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+    """Mean and sample standard deviation of the entries ``keys`` over the runs of a group.
 
     The deviation of a single run is None.
     """
@@ -51,36 +51,36 @@ def over_seeds(results: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dic
     return {"mean": mean, "std": std}
 
 
-def plain(value: Any) -> Any:
-    """Dictionaries, lists, numbers as JSON has them: what is not finite becomes None."""
+def to_json_types(value: Any) -> Any:
+    """Converts to the types of JSON; numbers that are not finite become None."""
     if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
+        return {key: to_json_types(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return [to_json_types(entry) for entry in value]
     if hasattr(value, "tolist"):
-        return plain(np.asarray(value).tolist())
+        return to_json_types(np.asarray(value).tolist())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """The config without what does not tell runs apart, and the arguments of the method."""
+    """The config without the ignored keys, with the method's arguments as keys of their own."""
     config = json.loads(run.config.to_json())
     chosen = method(config["method"])
     settings = config | {"method": chosen.name} | chosen.arguments
-    return {key: value for key, value in settings.items() if key not in _ASIDE}
+    return {key: value for key, value in settings.items() if key not in _IGNORED_KEYS}
 
 
 def _name(run: Run, others: Sequence[Run]) -> str:
-    mine, its_title = _settings(run), title(run.config)
-    theirs = [(title(other.config), _settings(other)) for other in others]
-    told = [
+    title, settings = method_title(run.config), _settings(run)
+    other_settings = [(method_title(other.config), _settings(other)) for other in others]
+    distinguishing = [
         f"{key}={'default' if value is None else value}"
-        for key, value in mine.items()
+        for key, value in settings.items()
         if any(
-            settings.get(key) != value and (other == its_title or key in _ALWAYS)
-            for other, settings in theirs
+            other.get(key) != value and (other_title == title or key in _ALWAYS_NAMED)
+            for other_title, other in other_settings
         )
     ]
-    return f"{its_title} ({', '.join(told)})" if told else its_title
+    return f"{title} ({', '.join(distinguishing)})" if distinguishing else title

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no other."""
+"""The report: one self-contained HTML file."""
 
 import argparse
 import base64
@@ -28,12 +28,14 @@ figcaption { max-width: 46rem; } .method, footer { opacity: 0.75; font-size: 0.9
 
 def report(
     analysis: Analysis,
-    found: Mapping[str, Sequence[GroupResult]],
+    group_results: Mapping[str, Sequence[GroupResult]],
     measures: Mapping[str, Measure],
     options: argparse.Namespace,
 ) -> str:
-    """The report's text; its figures are read from ``options.output``."""
-    drawings = [d for name, results in found.items() if results for d in measures[name].drawings]
+    """The text of the report; embeds the figures in ``options.output``."""
+    drawings = [
+        d for name, results in group_results.items() if results for d in measures[name].drawings
+    ]
     title = "How flat are the minima?"
     return "\n".join(
         [
@@ -42,37 +44,37 @@ def report(
             f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
             f"<h1>{title}</h1>",
             f"<p>{escape(_setting(analysis, options))}</p>",
-            f'<div class="wide">{_table(analysis, found, measures, options)}</div>',
+            f'<div class="wide">{_table(analysis, group_results, measures, options)}</div>',
             *(_figure(drawing, options) for drawing in drawings),
-            *(f"<p>Left out: {name}; {escape(why)}.</p>" for name, why in analysis.skipped.items()),
+            *(f"<p>Skipped: {name}: {escape(why)}.</p>" for name, why in analysis.skipped.items()),
             f"<footer><h2>Runs</h2>{_runs(analysis)}</footer>\n</body>\n</html>\n",
         ]
     )
 
 
 def _setting(analysis: Analysis, options: argparse.Namespace) -> str:
-    """What was measured on what, in sentences."""
+    """Data and settings of the measurements, in sentences."""
     runs = [run for group in analysis.groups for run in group.runs]
-    what = sorted({f"{run.config.model} on {run.config.dataset}" for run in runs})
+    subjects = sorted({f"{run.config.model} on {run.config.dataset}" for run in runs})
     shapes = sorted({run.batches.examples.labels.shape for run in runs})
     train = " or ".join(f"{n * m} ({n} minibatches of m = {m})" for n, m in shapes)
     test = " or ".join(map(str, sorted({len(run.data.test.labels) for run in runs})))
     mode = {"running": "the checkpoint's running", "batch": "each minibatch's own"}
     sentences = [
-        f"{len(runs)} runs in {len(analysis.groups)} groups: {', '.join(what)}.",
-        f"Training examples measured on: {train}, not augmented, with the labels of training. Test "
-        f"examples under noise: {test}. BatchNorm has {mode[options.batchnorm]} statistics "
-        "where nothing else is said. The runs of a group differ only in their seed: numbers and "
-        "lines are means over them, ± and bands one standard deviation.",
+        f"{len(runs)} runs in {len(analysis.groups)} groups: {', '.join(subjects)}.",
+        f"Measured on {train} training examples, not augmented, with the labels of training, and "
+        f"on {test} test examples under noise. BatchNorm uses {mode[options.batchnorm]} statistics "
+        "unless noted otherwise. The runs of a group differ only in their seed: numbers and lines "
+        "are means over seeds, ± and bands one standard deviation.",
     ]
     if len({m for _, m in shapes}) > 1:
-        sentences.append("Groups with another m cannot be compared: choose one with --m.")
+        sentences.append("Groups with different m cannot be compared: set one with --m.")
     return " ".join(sentences)
 
 
 def _table(
     analysis: Analysis,
-    found: Mapping[str, Sequence[GroupResult]],
+    group_results: Mapping[str, Sequence[GroupResult]],
     measures: Mapping[str, Measure],
     options: argparse.Namespace,
 ) -> str:
@@ -82,7 +84,7 @@ def _table(
         ["seeds", *(", ".join(str(run.config.seed) for run in group.runs) for group in groups)],
         ["epochs", *(_epochs(group) for group in groups)],
     ]
-    for name, results in found.items():
+    for name, results in group_results.items():
         by_group = {result.name: result for result in results}
         for entry in measures[name].entries(options):
             cells = (_cell(by_group.get(group.name), entry) for group in groups)
@@ -100,8 +102,8 @@ def _row(cells: Sequence[str], tag: str) -> str:
 
 
 def _cell(result: GroupResult | None, entry: Entry) -> str:
-    """A mean with its deviation, of which two digits count."""
-    runs = [run for run in result.runs if entry.of(run)] if result else []
+    """Mean and deviation, rounded to two significant digits of the deviation."""
+    runs = [run for run in result.runs if entry.applies_to(run)] if result else []
     if not runs:
         return "-"
     values = np.array([entry.value(run) for run in runs], float)
@@ -119,8 +121,9 @@ def _figure(drawing: Drawing, options: argparse.Namespace) -> str:
     return (
         f'<figure id="{drawing.name}">\n<h2>{escape(drawing.title)}</h2>\n'
         f'<img alt="{escape(drawing.title)}" src="data:image/svg+xml;base64,{image}">\n'
-        f"<figcaption>{escape(drawing.reading)} "
-        f'<span class="method">{escape(drawing.method(options))}</span></figcaption>\n</figure>'
+        f"<figcaption>{escape(drawing.caption)} "
+        f'<span class="method">{escape(drawing.method_note(options))}</span></figcaption>\n'
+        "</figure>"
     )
 
 

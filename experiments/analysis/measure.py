@@ -1,7 +1,7 @@
-"""What a measure is."""
+"""The interface of a measure: numbers of a run, their averages, figures and table entries."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -9,107 +9,108 @@ from matplotlib.figure import Figure
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import Style
 
-Result = dict[str, Any]
+RunResult = dict[str, Any]  # entry -> number, or (nested) list of numbers
 
 
 class GroupResult(NamedTuple):
-    """What a measure found for a group, as in the JSON: plain numbers, None where not finite.
+    """The result of a measure for a group, in JSON types (None for numbers that are not finite).
 
     Attributes:
-      name: the group's.
-      style: how it is drawn.
-      runs: the results of its runs.
-      shared: those entries that all runs agree on, such as what a curve is drawn over.
-      mean: of those entries that are averaged over the runs.
+      name: name of the group.
+      style: line style of the group in all figures.
+      runs: results of its runs.
+      shared: entries that all runs have in common, such as the abscissa of a curve.
+      mean: averaged entries.
       std: their standard deviations; None for a single run.
     """
 
     name: str
     style: Style
-    runs: list[Result]
-    shared: Result
-    mean: Result
-    std: Result
+    runs: list[RunResult]
+    shared: RunResult
+    mean: RunResult
+    std: RunResult
 
 
 class Entry(NamedTuple):
-    """A number for the report's table.
+    """A row of the report's table.
 
     Attributes:
-      heading: what it is.
-      value: of the result of one run.
-      of: whether a run counts, by its result.
+      heading: name and unit of the number.
+      value: ``(run_result) -> number``.
+      applies_to: ``(run_result) -> bool``, whether the run has the number.
     """
 
     heading: str
-    value: Callable[[Result], float | None]
-    of: Callable[[Result], bool] = lambda result: True
+    value: Callable[[RunResult], float | None]
+    applies_to: Callable[[RunResult], bool] = lambda result: True
 
 
 class Drawing(NamedTuple):
     """A figure of the report.
 
     Attributes:
-      name: of its files.
-      title: over it.
-      draw: results of the groups, at least one, and the options, to the figure.
-      reading: how to read it, in a sentence or two.
-      method: options to how it was measured.
+      name: file name without its extension.
+      title: heading.
+      draw: ``(group_results, options) -> figure``, with at least one group.
+      caption: how to read the figure.
+      method_note: ``(options) -> str``, how it was measured.
     """
 
     name: str
     title: str
     draw: Callable[[Sequence[GroupResult], argparse.Namespace], Figure]
-    reading: str
-    method: Callable[[argparse.Namespace], str]
+    caption: str
+    method_note: Callable[[argparse.Namespace], str]
 
 
 class Measure(NamedTuple):
     """A row of ``MEASURES``.
 
     Attributes:
-      compute: a run, all runs and the options to numbers.
-      averaged: the entries to average over the runs of a group, where all of them have it.
-      shared: the entries on which the runs of a group agree.
-      drawings: its figures.
-      entries: options to its part of the table.
-      add_arguments: adds its options to the command line.
-      why_not: the reason why it cannot measure these runs at all; None where it can.
-      applies: whether it has a number for a run, given all runs.
-      common: results of a group's runs to the part of them that can be averaged.
+      compute: ``(run, runs, options) -> run_result``, for one of all runs.
+      averaged: entries to average over the runs of a group, if all runs have them.
+      shared: entries that are equal in all runs of a group.
+      drawings: figures.
+      entries: ``(options) -> rows of the report's table``.
+      add_arguments: ``(parser) -> None``, adds the options of the measure to the command line.
+      unavailable_reason: ``(runs) -> str | None``, why none of the runs can be measured, if so.
+      applies: ``(run, runs) -> bool``, whether the measure is defined for one of all runs.
+      select_common: ``(run_results) -> run_results``, restricts the results of a group to what
+        can be averaged.
     """
 
-    compute: Callable[[Run, Sequence[Run], argparse.Namespace], Result]
+    compute: Callable[[Run, Sequence[Run], argparse.Namespace], RunResult]
     averaged: Sequence[str]
     shared: Sequence[str]
     drawings: Sequence[Drawing]
     entries: Callable[[argparse.Namespace], Sequence[Entry]] = lambda options: ()
     add_arguments: Callable[[Any], None] = lambda parser: None
-    why_not: Callable[[Sequence[Run]], str | None] = lambda runs: None
+    unavailable_reason: Callable[[Sequence[Run]], str | None] = lambda runs: None
     applies: Callable[[Run, Sequence[Run]], bool] = lambda run, runs: True
-    common: Callable[[Sequence[Result]], Sequence[Mapping[str, Any]]] = lambda results: results
+    select_common: Callable[[Sequence[RunResult]], Sequence[RunResult]] = lambda results: results
 
 
 def numbers(text: str) -> list[float]:
-    """The type of options that are numbers separated by commas."""
+    """Parses an option of numbers separated by commas."""
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not numbers separated by commas, as 0.05,0.1"
+            f"expected numbers separated by commas, such as 0.05,0.1; got {text!r}"
         ) from None
 
 
-def at_common_epochs(results: Sequence[Result]) -> list[Result]:
-    """The part of the results at the epochs that all of them have.
+def common_epochs(results: Sequence[RunResult]) -> list[RunResult]:
+    """Restricts the results to the epochs that all of them have.
 
-    Each entry that is as long as its ``epochs`` has a row for each of them.
+    Every entry that is a list has one element per epoch.
     """
     common = sorted(set.intersection(*(set(result["epochs"]) for result in results)))
     return [_at_epochs(result, common) for result in results]
 
 
-def _at_epochs(result: Result, epochs: Sequence[int]) -> Result:
+def _at_epochs(result: RunResult, epochs: Sequence[int]) -> RunResult:
     rows = [result["epochs"].index(epoch) for epoch in epochs]
     return {
         key: [value[row] for row in rows] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Opening the workdir of a training run, which is read and never written to."""
+"""Reads finished training runs; nothing is written to their workdirs."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from experiments.analysis.functions import (
     Functions,
     abstract_model,
     architecture,
-    functions,
+    make_functions,
 )
 from experiments.configs import base
 from experiments.data import Examples
@@ -28,16 +28,16 @@ from experiments.training.checkpoints import kept_epochs, read_parts
 from experiments.training.method_switch import methods_by_epoch
 from experiments.training.state import weights_of
 
-_NAMED = 20  # how many runs an error lists at most
+_MAX_LISTED = 20  # items in an error message
 
 
 class Checkpoint(NamedTuple):
-    """A model in the middle or at the end of a run, as NumPy arrays.
+    """A model at the end of an epoch, as NumPy arrays.
 
     Attributes:
-      epoch: number of epochs done.
-      params: its weights.
-      statistics: BatchNorm's running mean and variance.
+      epoch: number of finished epochs.
+      params: weights.
+      statistics: running mean and variance of BatchNorm.
     """
 
     epoch: int
@@ -46,22 +46,22 @@ class Checkpoint(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A training run, and what to measure it with.
+    """A training run with the data and functions to measure it.
 
     Attributes:
-      path: its workdir.
-      config: its config.
-      kept: the epochs of which there are checkpoints, rising.
-      checkpoint: the one to measure.
-      data: examples of its data.
-      m: the size of minibatches.
-      architecture: of its model.
-      functions: of that architecture.
+      path: workdir.
+      config: config.
+      kept_epochs: epochs with a checkpoint, in ascending order.
+      checkpoint: checkpoint to measure.
+      data: examples of the dataset.
+      m: minibatch size.
+      architecture: architecture of the model.
+      functions: functions of that architecture.
     """
 
     path: Path
     config: ConfigDict
-    kept: list[int]
+    kept_epochs: list[int]
     checkpoint: Checkpoint
     data: data.Data
     m: int
@@ -75,68 +75,69 @@ class Run(NamedTuple):
 
     @property
     def batches(self) -> Batch:
-        """The minibatches to measure on."""
+        """Minibatches of training examples to measure on."""
         return self.with_statistics(data.minibatches(self.data.train, self.m))
 
     def with_statistics(self, minibatches: Examples) -> Batch:
-        """Minibatches as the loss functions want them."""
-        number = len(minibatches.labels)
-        return Batch(minibatches, data.beside_each(self.checkpoint.statistics, number))
+        """Adds the BatchNorm statistics to the minibatches, as the loss functions expect."""
+        num_batches = len(minibatches.labels)
+        statistics = data.broadcast_to_batches(self.checkpoint.statistics, num_batches)
+        return Batch(minibatches, statistics)
 
-    def at(self, epoch: int) -> "Run":
+    def at_epoch(self, epoch: int) -> "Run":
         """The same run at another checkpoint."""
         return self._replace(checkpoint=_read(self, epoch))
 
 
 def open_run(path: Path, options: argparse.Namespace) -> Run:
-    """Opens a run at the checkpoint of ``options.epoch``; unset, at the newest that can be read.
+    """Opens a run at the checkpoint of ``options.epoch``, by default the newest readable one.
 
     Raises:
-      ValueError: if this is no run, or has no such checkpoint.
+      ValueError: if ``path`` is not the workdir of a run, or has no such checkpoint.
     """
     config = _read_config(path)
     if options.data_dir is not None:
         config.data_dir = options.data_dir
-    kept = kept_epochs(path / files.CHECKPOINTS)
-    if not kept:
+    epochs = kept_epochs(path / files.CHECKPOINTS)
+    if not epochs:
         raise ValueError(
             f"{path} has no checkpoint yet; it holds: {_listed(p.name for p in path.iterdir())}."
         )
     examples = data.load(config, options.examples, options.test_examples)
-    of = architecture(config, examples.facts)
+    arch = architecture(config, examples.facts)
     run = Run(
         path,
         config,
-        kept,
+        epochs,
         Checkpoint(0, nnx.State({}), nnx.State({})),
         examples,
         config.batch_size if options.m is None else options.m,
-        of,
-        functions(of, options.batchnorm),
+        arch,
+        make_functions(arch, options.batchnorm),
     )
-    return _newest(run) if options.epoch is None else _at(run, options.epoch)
+    return _at_newest(run) if options.epoch is None else _at_epoch(run, options.epoch)
 
 
 def read_metrics(run: Run) -> list[dict[str, float]]:
-    """What the run logged, up to the checkpoint."""
+    """The logged metrics of each epoch up to the checkpoint."""
     return files.read_lines(run.path / files.METRICS)[: run.checkpoint.epoch]
 
 
-def title(config: ConfigDict) -> str:
-    """The method's name, or those of the methods one after the other."""
+def method_title(config: ConfigDict) -> str:
+    """Title of the method, or "A then B" after a switch."""
     methods = dict.fromkeys(methods_by_epoch(config))
     return " then ".join(method(text).title(config.optimizer) for text in methods)
 
 
 def _read_config(path: Path) -> ConfigDict:
-    """The config, with defaults for keys that are newer than the run."""
+    """The config of a run; keys that are newer than the run have their defaults."""
     file = path / files.CONFIG
     if not file.exists():
-        problem = f"has no {files.CONFIG}" if path.is_dir() else "is no folder"
-        near = path if path.is_dir() else path.parent
-        below = [p.parent for depth in ("*", "*/*") for p in near.glob(f"{depth}/{files.CONFIG}")]
-        found = _listed(p.relative_to(near) for p in below)
-        raise ValueError(f"{path} {problem}; runs in {near}: {found}.")
+        problem = f"has no {files.CONFIG}" if path.is_dir() else "is not a folder"
+        folder = path if path.is_dir() else path.parent
+        configs = [p for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{files.CONFIG}")]
+        found = _listed(p.parent.relative_to(folder) for p in configs)
+        raise ValueError(f"{path} {problem}; runs in {folder}: {found}.")
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -144,22 +145,24 @@ def _read_config(path: Path) -> ConfigDict:
     return ConfigDict(json.loads(base.get_config().to_json()) | saved)
 
 
-def _newest(run: Run) -> Run:
-    for epoch in reversed(run.kept):
+def _at_newest(run: Run) -> Run:
+    for epoch in reversed(run.kept_epochs):
         try:
-            return run.at(epoch)
-        except Exception as error:  # whatever the reader stumbles over
+            return run.at_epoch(epoch)
+        except Exception as error:  # any error while reading counts as a damaged checkpoint
             logging.warning("Checkpoint %d of %s cannot be read: %s", epoch, run.path, error)
-    raise ValueError(f"none of the checkpoints of {run.path} can be read: {_listed(run.kept)}.")
+    raise ValueError(
+        f"none of the checkpoints of {run.path} can be read: {_listed(run.kept_epochs)}."
+    )
 
 
-def _at(run: Run, epoch: int) -> Run:
-    if epoch not in run.kept:
+def _at_epoch(run: Run, epoch: int) -> Run:
+    if epoch not in run.kept_epochs:
         raise ValueError(
-            f"{run.path} has no checkpoint of epoch {epoch}; there are: {_listed(run.kept)}."
+            f"{run.path} has no checkpoint of epoch {epoch}; available: {_listed(run.kept_epochs)}."
         )
     try:
-        return run.at(epoch)
+        return run.at_epoch(epoch)
     except Exception as error:
         raise ValueError(f"checkpoint {epoch} of {run.path} cannot be read: {error}") from error
 
@@ -167,13 +170,13 @@ def _at(run: Run, epoch: int) -> Run:
 def _read(run: Run, epoch: int) -> Checkpoint:
     model = abstract_model(run.architecture)
     _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
-    # What the method calls params: for Lookahead, fast and slow weights.
+    # As the method wraps them: for Lookahead, fast and slow weights.
     wrap_params = method(methods_by_epoch(run.config)[epoch - 1]).row.wrap_params
-    blank = {"params": jax.eval_shape(wrap_params, params), "batch_stats": statistics}
-    read = read_parts(run.path / files.CHECKPOINTS, epoch, blank)
-    return Checkpoint(epoch, weights_of(read["params"]), read["batch_stats"])
+    abstract = {"params": jax.eval_shape(wrap_params, params), "batch_stats": statistics}
+    state = read_parts(run.path / files.CHECKPOINTS, epoch, abstract)
+    return Checkpoint(epoch, weights_of(state["params"]), state["batch_stats"])
 
 
-def _listed(things: Iterable[Any]) -> str:
-    names = [str(thing) for thing in sorted(things)]
-    return ", ".join([*names[:_NAMED], "..."] if len(names) > _NAMED else names) or "none"
+def _listed(items: Iterable[Any]) -> str:
+    names = [str(item) for item in sorted(items)]
+    return ", ".join([*names[:_MAX_LISTED], "..."] if len(names) > _MAX_LISTED else names) or "none"

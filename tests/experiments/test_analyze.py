@@ -100,7 +100,7 @@ def test_curvature(runs, found):
 
 def test_gradients_of_random_minibatches(runs, found):
     params, statistics = trained(runs, "sgd-1")
-    measured = of_run(found, runs["sgd-1"])["gradients"]
+    measured = of_run(found, runs["sgd-1"])["gradient_noise"]
     parts = measured["squared_norm"] + measured["variance"]
     np.testing.assert_allclose(np.mean(measured["squared_norms"]), parts, rtol=1e-4)
     # All of the examples in one minibatch have the mean gradient, about.
@@ -123,7 +123,7 @@ def test_noise_with_the_statistics_of_training_batches(runs, found):
     model.eval()
     loaded = data.load(config_of("sgd-0"), 512, 100)
     logits = model((loaded.test.images - loaded.facts.mean) / loaded.facts.std)
-    measured = of_run(found, runs["sgd-0"])["noise"]
+    measured = of_run(found, runs["sgd-0"])["weight_noise"]
     assert measured["accuracy"][0] == pytest.approx(
         (logits.argmax(-1) == loaded.test.labels).mean()
     )
@@ -144,25 +144,25 @@ def test_landscape(runs, found):
     assert "plane" not in of_run(found, runs["sgd-1"])["landscape"]  # the group's first run only
 
 
-def test_between_the_first_run_and_the_others(runs, found):
+def test_interpolation_from_the_first_run_to_the_others(runs, found):
     (start, statistics), (end, _) = (trained(runs, name) for name in ("sgd-0", "k2"))
-    measured = of_run(found, runs["k2"])["between"]
+    measured = of_run(found, runs["k2"])["interpolation"]
     loss = loss_with(statistics, "train")
     expected = sharpness.loss_between(loss, start, end, minibatches("k2"), measured["coordinates"])
     np.testing.assert_allclose(measured["loss"], expected, rtol=1e-3)
     on_chord = np.interp(measured["coordinates"], [0, 1], np.array(measured["loss"])[[5, 25]])
     inside = (np.array(measured["loss"]) - on_chord)[5:26]
     assert measured["barrier"] == pytest.approx(inside.max(), abs=1e-6)
-    assert measured["start"] == str(runs["sgd-0"])
+    assert measured["reference"] == str(runs["sgd-0"])
     for name in ("sgd-0", "other"):  # the first of all; one with other data
-        assert "between" not in of_run(found, runs[name])
-    starts = [of_run(found, runs[f"sgd-{seed}"])["between"]["start"] for seed in (1, 2)]
+        assert "interpolation" not in of_run(found, runs[name])
+    starts = [of_run(found, runs[f"sgd-{seed}"])["interpolation"]["reference"] for seed in (1, 2)]
     assert starts == [str(runs["sgd-0"])] * 2  # there is none of their seed
 
 
-def test_only_runs_of_one_architecture_have_a_way_between_them(runs):
+def test_only_runs_of_one_architecture_are_interpolated(runs):
     first, second = (opened(runs, name) for name in ("sgd-0", "k2"))
-    applies = MEASURES["between"].applies
+    applies = MEASURES["interpolation"].applies
     assert applies(second, [first, second])
     assert not applies(second, [first._replace(functions=None), second])
 
@@ -173,7 +173,7 @@ def test_alignment_at_every_checkpoint_with_the_runs_own_ascent(runs, found):
         loss_with(statistics), params, minibatches("k3"), sam_perturbation(0.1), 3
     )
     measured = of_run(found, runs["k3"])["alignment"]
-    assert (measured["ball"], measured["rho"], measured["k"]) == ("sam", 0.1, 3)
+    assert (measured["perturbation"], measured["rho"], measured["k"]) == ("sam", 0.1, 3)
     assert measured["epochs"] == [1, 2]
     np.testing.assert_allclose(measured["alpha"][-1], expected.alpha.mean(), rtol=1e-3)
     np.testing.assert_allclose(measured["cosines"][-1], expected.cosines.mean(axis=0), rtol=1e-3)
@@ -213,7 +213,7 @@ def test_runs_that_differ_in_their_seed_are_one_group(runs, found):
 
 def test_three_seeds_compile_each_measure_once(runs, compilations):
     first, *others = (opened(runs, f"sgd-{seed}") for seed in range(3))
-    everyone = [opened(runs, "sgd-0"), first, *others]  # so that the first has a start of a way
+    everyone = [opened(runs, "sgd-0"), first, *others]  # so that the first has a reference
     options = analyze.parser().parse_args([".", *QUICK.split()])
     jax.clear_caches()
     for name, measure in MEASURES.items():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.analysis import MEASURES, figures
-from experiments.analysis.groups import over_seeds, plain
-from experiments.analysis.measure import GroupResult, at_common_epochs
+from experiments.analysis.groups import seed_statistics, to_json_types
+from experiments.analysis.measure import GroupResult, common_epochs
 from experiments.reporting.curves import styles
 from tests.support.analyzed_runs import analysis_of
 
@@ -50,7 +50,7 @@ def test_the_table_has_mean_and_deviation_of_each_group(report):
     assert re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", table["m-sharpness, radius 0.05"][0])
     assert "±" not in table["m-sharpness, radius 0.05"][1]
     # Lookahead-SAM was trained on other data; SGD's runs are the first of their seeds.
-    same, other = (table[f"barrier from a run of {seed} seed"] for seed in ("the same", "another"))
+    same, other = (table[f"barrier to a run of {seed} seed"] for seed in ("the same", "another"))
     assert [cell == "-" for cell in same] == [True, False, False, True]
     assert [cell == "-" for cell in other] == [False, True, True, True]
     for heading in ("test accuracy, %", "top Hessian eigenvalue", "Hessian trace"):
@@ -59,29 +59,29 @@ def test_the_table_has_mean_and_deviation_of_each_group(report):
 
 def test_the_report_says_on_what_was_measured(report):
     assert "6 runs in 4 groups: dense on digits. " in report
-    assert "Training examples measured on: 512 (4 minibatches of m = 128), not augm" in report
-    assert "Test examples under noise: 100." in report
-    assert "the mean of 2 draws" in report
+    assert "Measured on 512 (4 minibatches of m = 128) training examples, not augm" in report
+    assert "on 100 test examples under noise." in report
+    assert "Means over 2 draws" in report
 
 
-def test_one_run_is_drawn_and_what_is_left_out_is_said(runs, tmp_path):
+def test_report_of_one_run_lists_the_skipped_measures(runs, tmp_path):
     analysis_of([runs["k2"]], tmp_path, "--measures=training,m_sharpness")
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert report.count("<figure") == 2
     analysis_of([runs["k2"]], tmp_path)
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Left out: between; it needs two runs of the same architecture" in report
+    assert "Skipped: interpolation: needs two runs of the same architecture" in report
 
 
 def result(name, style, values):
     """A group's result for a measure that was cut short or went astray."""
     runs = [{"epochs": list(range(1, 1 + len(v))), "loss": v} for v in values]
-    common = at_common_epochs(runs)
-    averages = plain(over_seeds(common, ["loss"]))
+    common = common_epochs(runs)
+    averages = to_json_types(seed_statistics(common, ["loss"]))
     return GroupResult(name, style, runs, {"epochs": common[0]["epochs"]}, **averages)
 
 
-def test_what_is_not_finite_leaves_a_gap():
+def test_non_finite_values_leave_a_gap_in_the_curve():
     found = result("SGD", next(styles()), [[1.0, np.inf], [1.0, 2.0]])
     assert found.mean["loss"] == [1.0, None]
     _, (axis,) = figures.panels(1)
@@ -94,11 +94,3 @@ def test_runs_of_different_length_are_averaged_where_all_have_an_epoch():
     assert found.shared["epochs"] == [1, 2]
     assert found.mean["loss"] == [2.0, 2.0]
     np.testing.assert_allclose(found.std["loss"], np.sqrt(2) * np.ones(2))
-
-
-def test_panels_fill_their_rows_evenly():
-    shapes = []
-    for count in (1, 3, 4, 5):
-        _, axes = figures.panels(count)
-        shapes.append(axes[0].get_subplotspec().get_gridspec().get_geometry())
-    assert shapes == [(1, 1), (1, 3), (2, 2), (2, 3)]

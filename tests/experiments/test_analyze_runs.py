@@ -1,4 +1,4 @@
-"""Opening runs to analyze: nothing is written there, and what is missing is said."""
+"""Opening runs to analyze: read-only, with helpful errors."""
 
 import os
 import shutil
@@ -19,8 +19,8 @@ from tests.experiments.test_data_prepared import write
 from tests.support.analyzed_runs import QUICK, analysis_of, config_of
 
 
-def refused(*arguments):
-    """The message with which the program ends."""
+def error_of(*arguments):
+    """The error message of the command."""
     with pytest.raises(SystemExit) as error:
         analyze.main([*map(str, arguments), *QUICK.split()])
     return str(error.value)
@@ -32,7 +32,7 @@ def contents(folder):
 
 @pytest.fixture
 def run(runs, tmp_path):
-    """A copy of a run, to do with as one likes."""
+    """A copy of a run that a test may change."""
     return shutil.copytree(runs["sgd-0"], tmp_path / "copies" / "run")
 
 
@@ -56,32 +56,32 @@ def test_any_kept_epoch_can_be_chosen(run):
     assert (jax.tree.leaves(first.params)[1] != jax.tree.leaves(last.params)[1]).any()
 
 
-def test_a_folder_that_is_no_run_is_said_with_the_runs_nearby(run, tmp_path):
+def test_non_run_folder_error_lists_nearby_runs(run, tmp_path):
     missing, above = run.parent / "rum", run.parent
-    assert f"{missing} is no folder; runs in {above}: run." in refused(missing)
-    assert f"{above} has no config.json; runs in {above}: run." in refused(above)
-    assert f"{tmp_path / 'x'} is no folder; runs in {tmp_path}: copies/run." in refused(
+    assert f"{missing} is not a folder; runs in {above}: run." in error_of(missing)
+    assert f"{above} has no config.json; runs in {above}: run." in error_of(above)
+    assert f"{tmp_path / 'x'} is not a folder; runs in {tmp_path}: copies/run." in error_of(
         tmp_path / "x"
     )
     (run / "config.json").write_text("{")
-    assert "config.json cannot be read" in refused(run)
+    assert "config.json cannot be read" in error_of(run)
 
 
-def test_a_run_without_checkpoints_is_said_with_what_it_holds(run):
+def test_error_for_a_run_without_checkpoints_lists_its_content(run):
     shutil.rmtree(run / "checkpoints" / "1" / "state")
-    assert f"checkpoint 1 of {run} cannot be read" in refused(run, "--epoch=1")
+    assert f"checkpoint 1 of {run} cannot be read" in error_of(run, "--epoch=1")
     shutil.rmtree(run / "checkpoints" / "2" / "state")
-    assert f"none of the checkpoints of {run} can be read: 1, 2" in refused(run)
+    assert f"none of the checkpoints of {run} can be read: 1, 2" in error_of(run)
     shutil.rmtree(run / "checkpoints")
-    assert f"{run} has no checkpoint yet; it holds: config.json, events" in refused(run)
+    assert f"{run} has no checkpoint yet; it holds: config.json, events" in error_of(run)
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--epoch=7", "has no checkpoint of epoch 7; there are: 1, 2."),
-        ("--measures=flatness", "unknown measure 'flatness'; valid ones: alignment, between, curv"),
-        ("--measures=between", "between cannot be measured: it needs two runs"),
+        ("--epoch=7", "has no checkpoint of epoch 7; available: 1, 2."),
+        ("--measures=flatness", "unknown measure 'flatness'"),
+        ("--measures=interpolation", "interpolation cannot be measured: needs two runs"),
         ("--radii=-1", "radii[0] must be"),
         ("--sigmas=0,-1", "sigmas[1] must be"),
         ("--examples=0", "examples must be >= 1, got 0"),
@@ -90,32 +90,32 @@ def test_a_run_without_checkpoints_is_said_with_what_it_holds(run):
         ("--grid=1", "grid must be >= 2, got 1"),
     ],
 )
-def test_what_cannot_be_done_is_said(runs, flag, message, tmp_path):
+def test_invalid_options_raise_with_message(runs, flag, message, tmp_path):
     run, output = runs["sgd-0"], f"--output={tmp_path}"
     with pytest.raises(SystemExit) as error:
         analyze.main([str(run), output, *QUICK.split(), flag])
     assert message in str(error.value)
 
 
-def test_a_run_is_given_once(run):
-    assert "is given more than once" in refused(run, run.parent / "." / "run")
+def test_duplicate_runs_raise(run):
+    assert "is given more than once" in error_of(run, run.parent / "." / "run")
 
 
-def test_numbers_that_are_none_are_refused(capsys):
-    refused("run", "--radii=small")
-    assert "'small' is not numbers separated by commas, as 0.05,0.1" in capsys.readouterr().err
+def test_non_numeric_radii_raise(capsys):
+    error_of("run", "--radii=small")
+    assert "got 'small'" in capsys.readouterr().err
 
 
 def test_curvature_without_matfree(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matfree", None)
     wanted = "--measures=training,curvature"
-    assert 'curvature cannot be measured: it needs Matfree: pip install "optax' in refused(
+    assert 'curvature cannot be measured: needs Matfree: pip install "optax' in error_of(
         run, wanted
     )
     found = analysis_of([run], tmp_path)
     assert "Matfree" in found["skipped"]["curvature"]
-    assert "Left out: curvature; it needs Matfree" in capsys.readouterr().out
-    assert {"curvature", "between"}.isdisjoint(found["runs"][0]["measures"])
+    assert "Skipped: curvature: needs Matfree" in capsys.readouterr().out
+    assert {"curvature", "interpolation"}.isdisjoint(found["runs"][0]["measures"])
 
 
 def test_keys_that_are_newer_than_the_run_have_their_defaults(run):

@@ -1,4 +1,4 @@
-"""How well the gradients of Lookbehind's inner steps agree, from epoch to epoch."""
+"""Alignment of the gradients of Lookbehind's inner steps, at every kept checkpoint."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from experiments.analysis.measure import (
     Entry,
     GroupResult,
     Measure,
-    Result,
-    at_common_epochs,
+    RunResult,
+    common_epochs,
 )
 from experiments.analysis.runs import Run
 from experiments.methods.table import method
@@ -25,43 +25,45 @@ from experiments.reporting.curves import draw_curve
 from experiments.training.method_switch import methods_by_epoch
 from optax_lookbehind import sharpness
 
-_K = 5  # for methods that take less than two ascent steps
-_RHO = 0.05  # for methods that take none
+_DEFAULT_K = 5  # ascent steps, for methods that take fewer than two
+_DEFAULT_RHO = 0.05  # for methods without an ascent
 
 
-def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
-    ball, k, rho, eta = _ascent(run)
-    rule = _perturbation(ball, rho, eta)
-    epochs, found = [], []
-    for epoch in run.kept:
+def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
+    perturbation, k, rho, eta = _ascent(run)
+    rule = _make_rule(perturbation, rho, eta)
+    epochs, results = [], []
+    for epoch in run.kept_epochs:
         try:
-            at = run.at(epoch)
-        except Exception as error:  # one damaged checkpoint is no reason to leave out the others
+            checkpoint = run.at_epoch(epoch)
+        except Exception as error:  # skip a damaged checkpoint, keep the others
             logging.warning("Checkpoint %d of %s cannot be read: %s", epoch, run.path, error)
             continue
-        found.append(sharpness.alignment(run.functions.loss, at.params, at.batches, rule, k))
+        results.append(
+            sharpness.alignment(run.functions.loss, checkpoint.params, checkpoint.batches, rule, k)
+        )
         epochs.append(epoch)
     return {
-        "ball": ball,
+        "perturbation": perturbation,
         "rho": rho,
         "k": k,
         "epochs": epochs,
-        "alpha": [each.alpha.mean() for each in found],
-        "alpha_std_over_minibatches": [each.alpha.std() for each in found],
-        "cosines": [each.cosines.mean(axis=0) for each in found],
+        "alpha": [each.alpha.mean() for each in results],
+        "alpha_std_over_minibatches": [each.alpha.std() for each in results],
+        "cosines": [each.cosines.mean(axis=0) for each in results],
     }
 
 
-@cache  # one object for one rule, or each run would compile again
-def _perturbation(ball: str, rho: float, eta: float) -> optax.GradientTransformation:
-    return ol.asam_perturbation(rho, eta) if ball == "asam" else ol.sam_perturbation(rho)
+@cache  # runs of one rule share the object, and thereby the compiled program
+def _make_rule(perturbation: str, rho: float, eta: float) -> optax.GradientTransformation:
+    return ol.asam_perturbation(rho, eta) if perturbation == "asam" else ol.sam_perturbation(rho)
 
 
 def _ascent(run: Run) -> tuple[str, int, float, float]:
     """The perturbation rule of the run's method, its number of steps, their rho, and ASAM's eta."""
-    chosen = method(methods_by_epoch(run.config)[run.checkpoint.epoch - 1])
-    k = chosen.ascent_steps if chosen.ascent_steps > 1 else _K
-    return chosen.perturbation, k, chosen.rho or _RHO, chosen.arguments.get("eta", 0.0)
+    spec = method(methods_by_epoch(run.config)[run.checkpoint.epoch - 1])
+    k = spec.ascent_steps if spec.ascent_steps > 1 else _DEFAULT_K
+    return spec.perturbation, k, spec.rho or _DEFAULT_RHO, spec.arguments.get("eta", 0.0)
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
@@ -73,11 +75,11 @@ def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
         draw_curve(cosines, steps, mean[-1], None if std is None else std[-1], result.style)
     alpha.set(xlabel="epoch", ylabel=r"$\alpha^*$")
     alpha.xaxis.get_major_locator().set_params(integer=True)
-    longest = max(result.shared["k"] for result in results)
+    max_k = max(result.shared["k"] for result in results)
     cosines.set(
         xlabel="ascent step i",
         ylabel=r"$\cos(g_{i-1}, g_i)$, last epoch",
-        xticks=range(1, longest + 1),
+        xticks=range(1, max_k + 1),
     )
     figures.legend(figure, results)
     return figure
@@ -86,21 +88,21 @@ def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
 MEASURE = Measure(
     _compute,
     averaged=("alpha", "cosines"),
-    shared=("ball", "rho", "k", "epochs"),
+    shared=("perturbation", "rho", "k", "epochs"),
     drawings=[
         Drawing(
             "alignment",
             "Agreement of Lookbehind's inner steps",
             _draw,
-            "alpha* near 1 and cosines near 1 mean that all ascent steps see the same gradient: "
-            "the region that they explore is smooth. Compare alpha* at the same k only.",
+            "alpha* and cosines near 1 mean that all ascent steps have nearly the same gradient: "
+            "the loss is smooth in that region. Compare alpha* only at equal k.",
             lambda _: (
-                "At every checkpoint that is kept, with the run's own ascent (SAM or ASAM, "
-                f"rho) and its k, or {_K} where its method takes less than two ascent steps; the "
-                "mean over the minibatches."
+                "At every kept checkpoint, with the ascent rule, rho and k of the run (k = "
+                f"{_DEFAULT_K} if its method takes fewer than two ascent steps); means over the "
+                "minibatches."
             ),
         )
     ],
     entries=lambda _: [Entry("alpha*", lambda result: result["alpha"][-1])],
-    common=at_common_epochs,
+    select_common=common_epochs,
 )

@@ -1,4 +1,4 @@
-"""The Hessian's largest eigenvalues and its trace."""
+"""Largest eigenvalues and trace of the Hessian of the training loss."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,14 +8,18 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.analysis import figures
-from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
 
 def _add_arguments(parser: Any) -> None:
     parser.add_argument(
-        "--eigenvalues", type=int, default=5, metavar="N", help="how many (%(default)s)"
+        "--eigenvalues",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of eigenvalues (%(default)s)",
     )
     parser.add_argument(
         "--samples",
@@ -26,13 +30,13 @@ def _add_arguments(parser: Any) -> None:
     )
 
 
-def _why_not(_: Sequence[Run]) -> str | None:
+def _unavailable_reason(_: Sequence[Run]) -> str | None:
     if find_spec("matfree"):
         return None
-    return 'it needs Matfree: pip install "optax-lookbehind[curvature]"'
+    return 'needs Matfree: pip install "optax-lookbehind[curvature]"'
 
 
-def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
+def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
     loss, params, batches = run.functions.loss, run.params, run.batches
     trace = sharpness.hessian_trace(loss, params, batches, samples=options.samples)
     return {
@@ -55,15 +59,15 @@ def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure
     for result in results:
         figures.curve(top, result, ranks, "eigenvalues")
     top.set(xlabel="rank", ylabel="eigenvalue of the Hessian", xticks=ranks)
-    figures.rows(trace, results, lambda run: run["trace"])
+    figures.dot_rows(trace, results, lambda run: run["trace"])
     trace.set(xlabel="trace of the Hessian")
     figures.legend(figure, results)
     return figure
 
 
-def _method(options: argparse.Namespace) -> str:
+def _method_note(options: argparse.Namespace) -> str:
     return (
-        "Of the Hessian of the mean training loss: eigenvalues by Lanczos iteration, the trace by "
+        "Hessian of the mean training loss: eigenvalues by Lanczos iteration, trace by "
         f"Hutchinson's estimator with {options.samples} random vectors."
     )
 
@@ -78,11 +82,11 @@ MEASURE = Measure(
             "Curvature",
             _draw,
             "The eigenvalues are the curvatures along the sharpest directions, the trace is the "
-            "sum over all directions: lower is flatter.",
-            _method,
+            "sum of all eigenvalues; lower is flatter.",
+            _method_note,
         )
     ],
     entries=_entries,
     add_arguments=_add_arguments,
-    why_not=_why_not,
+    unavailable_reason=_unavailable_reason,
 )

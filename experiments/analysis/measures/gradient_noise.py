@@ -1,4 +1,4 @@
-"""How noisy the gradients of minibatches are, and whether their squared norms are normal."""
+"""Variance of minibatch gradients, and whether their squared norms are normally distributed."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.analysis import data, figures
-from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -20,24 +20,24 @@ def _add_arguments(parser: Any) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="random minibatches to take gradients on (%(default)s)",
+        help="number of random minibatches (%(default)s)",
     )
 
 
-def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
+def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
     if options.minibatches < 2:
         raise ValueError(f"minibatches must be >= 2, got {options.minibatches}.")
     batches = data.random_minibatches(run.data.train, run.m, options.minibatches)
-    found = sharpness.gradient_statistics(
+    statistics = sharpness.gradient_statistics(
         run.functions.loss, run.params, run.with_statistics(batches)
     )
-    norms = np.asarray(found.squared_norms)
-    spread = norms.std(ddof=1)
-    qq = sharpness.normal_qq((norms - norms.mean()) / (spread if spread > 0 else 1))
+    norms = np.asarray(statistics.squared_norms)
+    std = norms.std(ddof=1)
+    qq = sharpness.normal_qq((norms - norms.mean()) / (std if std > 0 else 1))
     return {
         "squared_norms": norms,
-        "squared_norm": found.squared_norm,
-        "variance": found.variance,
+        "squared_norm": statistics.squared_norm,
+        "variance": statistics.variance,
         "normal_quantiles": qq.theoretical,
         "standardized": qq.ordered,
         "normal_correlation": qq.correlation,
@@ -52,7 +52,7 @@ def _entries(_: argparse.Namespace) -> list[Entry]:
 
 
 def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
-    figure, (histogram, qq, parts) = figures.panels(3)
+    figure, (histogram, qq, decomposition) = figures.panels(3)
     bins = np.linspace(-4, 4, 25)
     for result in results:
         color, line, marker = result.style
@@ -67,20 +67,23 @@ def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure
     qq.plot([-3, 3], [-3, 3], color="0.6", linewidth=3, zorder=0)
     histogram.set(xlabel="squared gradient norm, standardized", ylabel="density")
     qq.set(xlabel="quantiles of the normal distribution", ylabel="squared norm, standardized")
-    figures.dots(parts, results, lambda run: run["squared_norm"], lambda run: run["variance"])
-    parts.set(xlabel="squared norm of the mean gradient", ylabel="variance of minibatch gradients")
-    figures.logarithmic(parts, "x")
-    figures.logarithmic(parts, "y")
+    figures.dots(
+        decomposition, results, lambda run: run["squared_norm"], lambda run: run["variance"]
+    )
+    decomposition.set(
+        xlabel="squared norm of the mean gradient", ylabel="variance of minibatch gradients"
+    )
+    figures.logarithmic(decomposition, "x")
+    figures.logarithmic(decomposition, "y")
     normal = Line2D([], [], color="0.6", linewidth=3, label="normal distribution")
     figures.legend(figure, results, [normal])
     return figure
 
 
-def _method(options: argparse.Namespace) -> str:
+def _method_note(options: argparse.Namespace) -> str:
     return (
-        f"Gradients on {options.minibatches} random minibatches, whose squared norms are "
-        "standardized for each run on its own; the seeds of a group together in the histogram, "
-        "their mean in the Q-Q plot."
+        f"Gradients on {options.minibatches} random minibatches; squared norms standardized per "
+        "run. The histogram pools the seeds of a group, the Q-Q plot shows their mean."
     )
 
 
@@ -90,13 +93,13 @@ MEASURE = Measure(
     shared=("normal_quantiles",),
     drawings=[
         Drawing(
-            "gradients",
-            "Gradients of minibatches",
+            "gradient_noise",
+            "Noise of minibatch gradients",
             _draw,
-            "AE-SAM supposes that squared gradient norms are normal: then the histogram follows "
-            "the grey curve and the points lie on the grey line. On the right the two parts of "
-            "their mean: the variance shows how much is noise.",
-            _method,
+            "AE-SAM assumes that squared gradient norms are normally distributed: the histogram "
+            "then follows the grey curve, and the points lie on the grey line. Right: the mean "
+            "squared norm is the sum of the two coordinates; the variance is the noise.",
+            _method_note,
         )
     ],
     entries=_entries,

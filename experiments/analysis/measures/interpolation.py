@@ -1,4 +1,4 @@
-"""Whether two runs ended in the same basin: the loss on the straight line between them."""
+"""Loss on the straight line between two runs: are they in the same basin?"""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.analysis import figures
-from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import draw_curve
 from optax_lookbehind import sharpness
@@ -16,36 +16,40 @@ from optax_lookbehind import sharpness
 _COORDINATES = np.linspace(-0.25, 1.25, 31)
 
 
-def _start(run: Run, runs: Sequence[Run]) -> Run:
-    """Where the line begins: the first run of the same architecture, data and seed.
+def _reference(run: Run, runs: Sequence[Run]) -> Run:
+    """The reference run: the first one with the same architecture, data and seed.
 
-    Weights that began at the same place may well end in the same basin, others hardly do; a run
-    that is the first of its seed is held against the first of all.
+    Runs of one seed start at the same weights, and may end in the same basin; other runs rarely
+    do. The first run of a seed is compared with the first run of all.
     """
-    alike = [r for r in runs if r.functions is run.functions and r.data is run.data]
-    of_seed = next(r for r in alike if r.config.seed == run.config.seed)
-    return alike[0] if of_seed is run else of_seed
+    comparable = [r for r in runs if r.functions is run.functions and r.data is run.data]
+    first_of_seed = next(r for r in comparable if r.config.seed == run.config.seed)
+    return comparable[0] if first_of_seed is run else first_of_seed
 
 
 def _applies(run: Run, runs: Sequence[Run]) -> bool:
-    return _start(run, runs) is not run
+    return _reference(run, runs) is not run
 
 
-def _why_not(runs: Sequence[Run]) -> str | None:
+def _unavailable_reason(runs: Sequence[Run]) -> str | None:
     if any(_applies(run, runs) for run in runs):
         return None
-    return "it needs two runs of the same architecture on the same data"
+    return "needs two runs of the same architecture on the same data"
 
 
-def _compute(run: Run, runs: Sequence[Run], _: argparse.Namespace) -> Result:
-    start = _start(run, runs)
-    # Running statistics fit neither the points between nor the other end.
+def _compute(run: Run, runs: Sequence[Run], _: argparse.Namespace) -> RunResult:
+    reference = _reference(run, runs)
+    # The running statistics of one run do not fit the other weights on the line.
     losses = sharpness.loss_between(
-        run.functions.loss_of_batch, start.params, run.params, run.batches, _COORDINATES
+        run.functions.batch_statistics_loss,
+        reference.params,
+        run.params,
+        run.batches,
+        _COORDINATES,
     )
     return {
-        "start": str(start.path),
-        "same_seed": start.config.seed == run.config.seed,
+        "reference": str(reference.path),
+        "same_seed": reference.config.seed == run.config.seed,
         "coordinates": _COORDINATES,
         "loss": losses,
         "barrier": _barrier(losses),
@@ -53,65 +57,72 @@ def _compute(run: Run, runs: Sequence[Run], _: argparse.Namespace) -> Result:
 
 
 def _barrier(losses: jnp.ndarray) -> jnp.ndarray:
-    """How far the loss rises above the straight line between the losses of the two ends."""
+    """Largest height of the loss above the chord between the losses of the two runs."""
     inside = (_COORDINATES > -1e-6) & (_COORDINATES < 1 + 1e-6)
-    c, between = _COORDINATES[inside], np.asarray(losses)[inside]
-    return np.max(between - (1 - c) * between[0] - c * between[-1])
+    c, loss = _COORDINATES[inside], np.asarray(losses)[inside]
+    return np.max(loss - (1 - c) * loss[0] - c * loss[-1])
 
 
-def _from_same_seed(result: Result) -> bool:
+def _has_same_seed(result: RunResult) -> bool:
     return result["same_seed"]
 
 
-def _from_another_seed(result: Result) -> bool:
+def _has_another_seed(result: RunResult) -> bool:
     return not result["same_seed"]
 
 
-_KINDS = {"the same seed": _from_same_seed, "another seed": _from_another_seed}
+_REFERENCES = {"the same seed": _has_same_seed, "another seed": _has_another_seed}
 
 
 def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
-        Entry(f"barrier from a run of {seed}", lambda result: result["barrier"], of)
-        for seed, of in _KINDS.items()
+        Entry(f"barrier to a run of {seed}", lambda result: result["barrier"], applies_to)
+        for seed, applies_to in _REFERENCES.items()
     ]
 
 
 def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
-    kinds = {s: of for s, of in _KINDS.items() if any(of(run) for r in results for run in r.runs)}
-    figure, axes = figures.panels(len(kinds))
-    for axis, (seed, of) in zip(axes, kinds.items(), strict=True):
+    references = {
+        seed: applies_to
+        for seed, applies_to in _REFERENCES.items()
+        if any(applies_to(run) for result in results for run in result.runs)
+    }
+    figure, axes = figures.panels(len(references))
+    for axis, (seed, applies_to) in zip(axes, references.items(), strict=True):
         for result in results:
-            losses = [figures.values(run["loss"]) for run in result.runs if of(run)]
+            losses = [figures.values(run["loss"]) for run in result.runs if applies_to(run)]
             if losses:
                 std = np.std(losses, axis=0, ddof=1) if len(losses) > 1 else None
                 draw_curve(axis, _COORDINATES, np.mean(losses, axis=0), std, result.style)
         for end in (0, 1):
             axis.axvline(end, color="0.6", linewidth=1, zorder=0)
-        axis.set(xlabel=f"way from a run of {seed}, at 0, to this, at 1", ylabel="training loss")
+        axis.set(
+            xlabel=f"interpolation coefficient (0: run of {seed}, 1: this run)",
+            ylabel="training loss",
+        )
     figures.legend(figure, results)
     return figure
 
 
 MEASURE = Measure(
     _compute,
-    averaged=(),  # over the runs of one kind only
+    averaged=(),  # the figure averages over the runs with the same type of reference
     shared=("coordinates",),
     drawings=[
         Drawing(
-            "between",
-            "The way between two runs",
+            "interpolation",
+            "Linear interpolation between two runs",
             _draw,
-            "A barrier between the ends means that the two runs found different basins. Runs of "
-            "one seed began at the same weights.",
+            "A barrier between 0 and 1 means that the two runs are in different basins. Runs of "
+            "one seed start at the same weights.",
             lambda _: (
-                "The straight line to each run from the first one of the same seed, or to "
-                "that one from the first of all, among runs of the same architecture and data; "
-                "BatchNorm with the statistics of each minibatch."
+                "The straight line to each run from the first run of the same seed (to the first "
+                "run of a seed: from the first run of all), among runs of the same architecture "
+                "and data. BatchNorm uses the statistics of each minibatch."
             ),
         )
     ],
     entries=_entries,
-    why_not=_why_not,
+    unavailable_reason=_unavailable_reason,
     applies=_applies,
 )

@@ -1,4 +1,4 @@
-"""The loss around the weights, along random directions."""
+"""Training loss along random directions from the weights."""
 
 import argparse
 import textwrap
@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.analysis import figures
-from experiments.analysis.groups import grouped
-from experiments.analysis.measure import Drawing, GroupResult, Measure, Result
+from experiments.analysis.groups import group_runs
+from experiments.analysis.measure import Drawing, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from optax_lookbehind import sharpness
 
@@ -25,27 +25,27 @@ def _add_arguments(parser: Any) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help="how far to go in units of the filters' lengths (%(default)s)",
+        help="largest distance, in units of the filter norms (%(default)s)",
     )
     parser.add_argument(
         "--grid",
         type=int,
         default=15,
         metavar="N",
-        help="points on each side of the plane (%(default)s)",
+        help="points per side of the plane (%(default)s)",
     )
 
 
-def _compute(run: Run, runs: Sequence[Run], options: argparse.Namespace) -> Result:
+def _compute(run: Run, runs: Sequence[Run], options: argparse.Namespace) -> RunResult:
     if options.grid < 2:
         raise ValueError(f"grid must be >= 2, got {options.grid}.")
     directions = [sharpness.filter_normalized_direction(key, run.params) for key in range(2)]
-    what = (run.functions.loss, run.params, run.batches)
+    subject = (run.functions.loss, run.params, run.batches)
     line = np.linspace(-options.extent, options.extent, _LINE_POINTS)
-    result = {"coordinates": line, "line": sharpness.loss_line(*what, directions[0], line)}
-    if any(run is group.runs[0] for group in grouped(runs)):
+    result = {"coordinates": line, "line": sharpness.loss_line(*subject, directions[0], line)}
+    if any(run is group.runs[0] for group in group_runs(runs)):
         side = np.linspace(-options.extent, options.extent, options.grid)
-        plane = sharpness.loss_plane(*what, *directions, side, side)
+        plane = sharpness.loss_plane(*subject, *directions, side, side)
         result |= {"plane_coordinates": side, "plane": plane}
     return result
 
@@ -54,7 +54,7 @@ def _draw_line(results: Sequence[GroupResult], options: argparse.Namespace) -> F
     figure, (axis,) = figures.panels(1)
     for result in results:
         figures.curve(axis, result, result.shared["coordinates"], "line")
-    axis.set(xlabel="way along the direction, in filters' lengths", ylabel="training loss")
+    axis.set(xlabel="distance along the direction (filter-normalized)", ylabel="training loss")
     figures.logarithmic(axis, "y")
     figures.legend(figure, results)
     return figure
@@ -63,9 +63,11 @@ def _draw_line(results: Sequence[GroupResult], options: argparse.Namespace) -> F
 def _draw_planes(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
     figure, axes = figures.panels(len(results))
     planes = [figures.values(result.runs[0]["plane"]) for result in results]
-    lowest = max(np.nanmin(planes), 1e-6)  # a loss can be 0 in float32
+    lowest = max(np.nanmin(planes), 1e-6)  # a loss may be 0 in float32
     levels = np.geomspace(lowest, np.nanmax(planes), _LEVELS)
-    shades = plt.get_cmap("Greys")(np.linspace(0.0, 0.6, _LEVELS - 1))  # lines can be seen on them
+    shades = plt.get_cmap("Greys")(
+        np.linspace(0.0, 0.6, _LEVELS - 1)
+    )  # light enough for black lines
     for axis, result, plane in zip(axes, results, planes, strict=True):
         side = result.runs[0]["plane_coordinates"]
         # Transposed: the first direction is the horizontal one.
@@ -84,8 +86,8 @@ def _draw_planes(results: Sequence[GroupResult], options: argparse.Namespace) ->
     return figure
 
 
-def _method(options: argparse.Namespace) -> str:
-    return "Random directions, in which every filter is as long as the weights' own."
+def _method_note(options: argparse.Namespace) -> str:
+    return "Random directions, each filter scaled to the norm of the weights' filter."
 
 
 MEASURE = Measure(
@@ -97,17 +99,17 @@ MEASURE = Measure(
             "landscape_line",
             "Landscape along a line",
             _draw_line,
-            "The loss on the way from the weights, at 0, along a random direction: a wide valley "
-            "is a flat minimum.",
-            _method,
+            "The loss along a random direction, with the weights at 0. A wide valley is a flat "
+            "minimum.",
+            _method_note,
         ),
         Drawing(
             "landscape_plane",
             "Landscape over a plane",
             _draw_planes,
-            "The loss over a plane of two random directions, the weights at the cross; the same "
-            "contours in all panels, so that the one with wider contours is flatter.",
-            lambda options: f"{_method(options)} The first run of each group.",
+            "The loss over a plane spanned by two random directions, with the weights at the "
+            "cross. All panels have the same contour levels: wider contours are flatter.",
+            lambda options: f"{_method_note(options)} The first run of each group.",
         ),
     ],
     add_arguments=_add_arguments,

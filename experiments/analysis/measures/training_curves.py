@@ -1,4 +1,4 @@
-"""How the training went, from what the runs logged."""
+"""Training curves, as logged by the runs."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from experiments.analysis.measure import (
     Entry,
     GroupResult,
     Measure,
-    Result,
-    at_common_epochs,
+    RunResult,
+    common_epochs,
 )
 from experiments.analysis.runs import Run, read_metrics
 from experiments.reporting.curves import Panel, zoom
@@ -28,7 +28,7 @@ PANELS = [
 ]
 
 
-def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
+def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
     lines = read_metrics(run)
     logged = [p.metric for p in PANELS if all(p.metric in line for line in lines)]
     curves = {metric: [line[metric] for line in lines] for metric in logged}
@@ -43,9 +43,9 @@ def _entries(_: argparse.Namespace) -> list[Entry]:
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
-    there = [p for p in PANELS if any(p.metric in result.mean for result in results)]
-    figure, axes = figures.panels(len(there))
-    for axis, panel in zip(axes, there, strict=True):
+    panels = [p for p in PANELS if any(p.metric in result.mean for result in results)]
+    figure, axes = figures.panels(len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
         shown = [result for result in results if panel.metric in result.mean]
         for result in shown:
             figures.curve(axis, result, result.shared["epochs"], panel.metric, panel.scale)
@@ -65,15 +65,15 @@ MEASURE = Measure(
             "training",
             "Training",
             _draw,
-            "The axes of loss and accuracy leave out what only the first fifth of the epochs "
-            "reaches. Policies show on which share of the steps they were sharpness-aware, and the "
-            "adaptive one also the statistics of the squared gradient norm that it decides on.",
+            "The axes of loss and accuracy do not show the range of the first fifth of the "
+            "epochs. Policies also show the fraction of sharpness-aware steps; the adaptive "
+            "policy, its statistics of the squared gradient norm.",
             lambda options: (
-                "As the runs logged it: means over the steps of an epoch, and over "
-                "the test set after it."
+                "As logged by the runs: means over the steps of each epoch, and over the test set "
+                "after it."
             ),
         )
     ],
     entries=_entries,
-    common=at_common_epochs,
+    select_common=common_epochs,
 )

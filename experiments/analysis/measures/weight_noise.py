@@ -1,4 +1,4 @@
-"""How much noise on the weights the accuracy bears."""
+"""Test accuracy under multiplicative noise on the weights."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.analysis import data, figures
-from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, Result, numbers
+from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure, RunResult, numbers
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import draw_curve
 from optax_lookbehind import sharpness
@@ -21,16 +21,16 @@ def _add_arguments(parser: Any) -> None:
         type=numbers,
         default=_SIGMAS,
         metavar="S,...",
-        help=f"the noise's deviations, relative to each weight ({','.join(map(str, _SIGMAS))})",
+        help=f"relative standard deviations of the noise ({','.join(map(str, _SIGMAS))})",
     )
     parser.add_argument(
-        "--draws", type=int, default=10, metavar="N", help="noisy copies of a model (%(default)s)"
+        "--draws", type=int, default=10, metavar="N", help="number of noise samples (%(default)s)"
     )
 
 
-def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
-    # With BatchNorm's statistics as the noisy weights have them; none to estimate without it.
-    found = sharpness.noise_robustness(
+def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
+    # BatchNorm's statistics are re-estimated for the noisy weights.
+    robustness = sharpness.noise_robustness(
         run.functions.accuracy,
         run.params,
         data.test_batches(run.data.test),
@@ -41,25 +41,24 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> Result:
     )
     return {
         "sigmas": options.sigmas,
-        "accuracy": found.mean,
-        "std_over_draws": found.std,
+        "accuracy": robustness.mean,
+        "std_over_draws": robustness.std,
         "test_examples": len(run.data.test.labels),
     }
 
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
-    last = len(options.sigmas) - 1
-    named = (last + 1) // 2
+    shown = len(options.sigmas) // 2
     return [
         Entry(
-            f"test accuracy under noise {options.sigmas[named]:g}, %",
-            lambda result: _percent(result["accuracy"][named]),
+            f"test accuracy under noise {options.sigmas[shown]:g}, %",
+            lambda result: _percent(result["accuracy"][shown]),
         )
     ]
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
 def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure:
@@ -69,16 +68,16 @@ def _draw(results: Sequence[GroupResult], options: argparse.Namespace) -> Figure
         over_draws = figures.values(result.runs[0]["std_over_draws"])
         band = over_draws if std is None else std
         draw_curve(axis, result.shared["sigmas"], 100 * mean, 100 * band, result.style)
-    axis.set(xlabel="noise, relative to each weight", ylabel="test accuracy, %")
+    axis.set(xlabel="relative standard deviation of the noise", ylabel="test accuracy, %")
     figures.legend(figure, results)
     return figure
 
 
-def _method(options: argparse.Namespace) -> str:
+def _method_note(options: argparse.Namespace) -> str:
     return (
-        "Each weight times a normal number around 1; BatchNorm's statistics estimated again on the "
-        f"training minibatches after the noise; the mean of {options.draws} draws, whose deviation "
-        "is the band of a group of one run."
+        "Every weight is multiplied by 1 + sigma n, with n standard normal; BatchNorm's statistics "
+        "are then re-estimated on the training minibatches. Means over "
+        f"{options.draws} draws; for a group of one run, the band is the deviation over draws."
     )
 
 
@@ -88,11 +87,11 @@ MEASURE = Measure(
     shared=("sigmas",),
     drawings=[
         Drawing(
-            "noise",
-            "Accuracy under noise on the weights",
+            "weight_noise",
+            "Accuracy under weight noise",
             _draw,
             "Flat minima keep their accuracy under more noise.",
-            _method,
+            _method_note,
         )
     ],
     entries=_entries,
