@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from experiments.models import initializers
 from experiments.models.pyramidnet import PyramidNet
 from experiments.models.resnet import BasicBlock, Bottleneck, ResNet, ZeroPadding
+from experiments.models.strided_cnn import StridedCNN
 from experiments.models.vit import ViT
 from experiments.models.vit_checkpoint import load_vit_checkpoint
 from experiments.models.wide_resnet import WideResNet
@@ -48,7 +49,12 @@ MODELS: Mapping[str, Callable[..., nnx.Module]] = {
     },
     "pyramidnet110": partial(PyramidNet, depth=110, alpha=270),
 }
-_NUMBERED = ("vit_b<patch>", "vit_s<patch>", "wrn<depth>_<width>")
+_NUMBERED = (
+    "cnn<convolutions>_<channels>_<hidden>",
+    "vit_b<patch>",
+    "vit_s<patch>",
+    "wrn<depth>_<width>",
+)
 
 __all__ = ["MODELS", "build", "load_vit_checkpoint"]
 
@@ -66,10 +72,11 @@ def build(
 
     Args:
       name: a row of ``MODELS``, or ``wrn28_10`` and the like for a Wide ResNet of that depth and
-        width, ``vit_s16`` or ``vit_b16`` for a ViT of that size and patch size.
+        width, ``vit_s16`` or ``vit_b16`` for a ViT of that size and patch size, ``cnn3_160_320``
+        for that many strided convolutions, their channels, and hidden units.
       num_classes: number of classes.
       channels: channels of the images.
-      image_size: their height and width. Only a ViT depends on it.
+      image_size: their height and width. Only a ViT and a strided CNN depend on it.
       dtype: type of the computation. Weights, batch statistics and logits are float32 in any case.
       rngs: keys for the initial weights.
 
@@ -83,6 +90,10 @@ def build(
     if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
         size, patch = _VITS[vit[1]], int(vit[2])
         return ViT(num_classes, channels, image_size=image_size, patch_size=patch, **size, **common)
+    if cnn := re.fullmatch(r"cnn(\d+)_(\d+)_(\d+)", name):
+        convolutions, width, hidden = map(int, cnn.groups())
+        size = {"convolutions": convolutions, "width": width, "hidden": hidden}
+        return StridedCNN(num_classes, channels, image_size=image_size, **size, **common)
     if name not in MODELS:
         names = ", ".join([*sorted(MODELS), *_NUMBERED])
         raise ValueError(f"unknown model {name!r}; valid ones: {names}.")

@@ -9,6 +9,8 @@ from jax.nn.initializers import Initializer
 
 # He et al., 2015, keeping the variance of the backward pass: kaiming_normal_(mode="fan_out").
 HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# torch.nn.init.kaiming_normal_ as it is by default.
+HE_FAN_IN = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 # PyTorch's own for convolutions and linear layers, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 UNIFORM = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 

@@ -1,0 +1,77 @@
+"""The network of La-MAML's CIFAR and Tiny-ImageNet experiments: strided convolutions, no norm."""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from experiments.models import initializers
+
+
+class StridedCNN(nnx.Module):
+    """3x3 convolutions of stride 2, two hidden linear layers, a linear classifier; biases, ReLU.
+
+    La-MAML's "pc_cnn" has 160 channels: three convolutions and 320 hidden units for CIFAR, four and
+    640 for Tiny-ImageNet. No BatchNorm and no dropout: the weights are the whole state.
+
+    Args:
+      num_classes: number of classes, of all tasks together.
+      channels: channels of the images.
+      image_size: their height and width.
+      convolutions: number of convolutions, each of which halves height and width, rounded up.
+      width: channels of each convolution.
+      hidden: width of the hidden linear layers.
+      dtype: type of the computation; weights and logits are float32.
+      rngs: keys for the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int,
+        *,
+        image_size: int,
+        convolutions: int,
+        width: int,
+        hidden: int,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        convs = []
+        for i in range(convolutions):
+            convs.append(
+                nnx.Conv(
+                    width if i else channels,
+                    width,
+                    (3, 3),
+                    strides=2,
+                    padding=1,
+                    kernel_init=initializers.HE_FAN_IN,
+                    dtype=dtype,
+                    rngs=rngs,
+                )
+            )
+            image_size = -(-image_size // 2)
+        self.convs = nnx.List(convs)
+        sizes = (width * image_size**2, hidden, hidden, num_classes)
+        self.linears = nnx.List(
+            nnx.Linear(
+                size_in,
+                size,
+                kernel_init=initializers.HE_FAN_IN,
+                dtype=jnp.float32 if i == 2 else dtype,
+                rngs=rngs,
+            )
+            for i, (size_in, size) in enumerate(pairwise(sizes))
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, channel]`` images to ``[batch, class]`` logits."""
+        for conv in self.convs:
+            x = nnx.relu(conv(x))
+        x = x.reshape(len(x), -1)
+        for linear in self.linears[:-1]:
+            x = nnx.relu(linear(x))
+        return self.linears[-1](x)
