@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from experiments.configs.lookup import look_up
-from experiments.data import cifar, digits
+from experiments.data import cifar, digits, tiny_imagenet
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.splits import flip_labels, hold_out, take
 
@@ -15,6 +15,7 @@ DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
     "cifar10": partial(cifar.load, "cifar10"),
     "cifar100": partial(cifar.load, "cifar100"),
     "digits": digits.load,
+    "tiny_imagenet": tiny_imagenet.load,
 }
 
 __all__ = ["DATASETS", "Dataset", "Examples", "flip_labels", "hold_out", "load", "take"]
