@@ -1,0 +1,92 @@
+"""The task of a stream: own-head loss, padding, and the networks of the benchmarks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from experiments import models
+from experiments.data.dataset import Examples
+from experiments.tasks.multi_head import multi_head, own_head
+
+
+@pytest.fixture(scope="module")
+def task():
+    return multi_head("cnn1_2_4", (4, 4, 1), 3, 2, jnp.zeros(1), jnp.ones(1))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(8, 4, 4, 1)).astype(np.uint8)
+    return Examples(images, np.array([5, 0, 2, 3, 1, 4, 4, 2], np.int32))
+
+
+def test_own_head_loss_equals_slicing():
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(size=(12, 20)), jnp.float32)
+    labels = jnp.asarray(rng.integers(20, size=12))
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+    found = cross_entropy(own_head(logits, labels, 5), labels % 5)
+    sliced = [
+        cross_entropy(row[None, 5 * (label // 5) : 5 * (label // 5) + 5], label[None] % 5)[0]
+        for row, label in zip(logits, labels, strict=True)
+    ]
+    np.testing.assert_array_equal(found, sliced)
+
+
+def test_the_loss_is_the_mean_over_examples_and_padding_counts_for_nothing(task, batch):
+    model = task.make_model(jax.random.key(0))
+    padded = Examples(
+        jnp.concatenate([batch.images, 200 * jnp.ones((3, 4, 4, 1), jnp.uint8)]),
+        jnp.concatenate([batch.labels, -jnp.ones(3, jnp.int32)]),
+    )
+    losses = task.example_losses(model, batch, None)
+    for examples in (batch, padded):
+        loss, metrics = task.loss(model, examples, None)
+        assert loss == pytest.approx(float(losses.mean()), rel=1e-6)
+        sums = task.evaluate(model, examples)
+        assert sums["examples"] == 8
+        assert sums["loss"] == pytest.approx(float(losses.sum()), rel=1e-6)
+        assert metrics["accuracy"] == sums["accuracy"] / 8
+    np.testing.assert_array_equal(task.example_losses(model, padded, None)[8:], 0)
+
+
+def test_only_the_own_head_gets_a_gradient(task, batch):
+    graphdef, params = nnx.split(task.make_model(jax.random.key(0)))
+    second_task = Examples(batch.images, np.full(8, 3, np.int32))
+    grads = jax.grad(lambda p: task.loss(nnx.merge(graphdef, p), second_task, None)[0])(params)
+    head = grads["linears"][2]["kernel"][...]
+    assert np.all(head[:, [0, 1, 4, 5]] == 0)
+    assert np.any(head[:, [2, 3]] != 0)
+
+
+def test_augmentation_sees_the_images_only(batch):
+    task = multi_head(
+        "cnn1_2_4", (4, 4, 1), 3, 2, jnp.zeros(1), jnp.ones(1), augment=lambda key, x: x + 1
+    )
+    changed = task.augment(jax.random.key(0), batch)
+    np.testing.assert_array_equal(changed.images, batch.images + 1)
+    np.testing.assert_array_equal(changed.labels, batch.labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size", "classes", "parameters"),
+    [("cnn3_160_320", 32, 100, 1_419_940), ("cnn4_160_640", 64, 200, 2_873_640)],
+)
+def test_networks_have_the_parameters_of_the_benchmarks(name, image_size, classes, parameters):
+    model = nnx.eval_shape(
+        lambda: models.build(name, classes, 3, image_size=image_size, rngs=nnx.Rngs(0))
+    )
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model))) == parameters
+
+
+def test_weights_start_as_kaiming_normal():
+    model = models.build("cnn2_64_64", 10, 3, image_size=8, rngs=nnx.Rngs(0))
+    kernel, linear = model.convs[1].kernel[...], model.linears[0].kernel[...]
+    assert kernel.std() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)
+    assert linear.shape == (64 * 2 * 2, 64)
+    assert linear.std() == pytest.approx((2 / 256) ** 0.5, rel=0.03)
+    assert not np.any(model.linears[0].bias[...])
