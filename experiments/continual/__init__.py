@@ -1,0 +1,1 @@
+"""Continual learning: task streams, replay, C-MAML and Lookbehind-C-MAML, forgetting."""
