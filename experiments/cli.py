@@ -1,26 +1,46 @@
-"""Command lines: a config file with overrides, a folder for results, errors without tracebacks."""
+"""Command lines: a config with overrides, a folder for results, errors without tracebacks."""
 
+import inspect
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from experiments import data, models
+from experiments.configs import base
+from experiments.configs.load import load_config, setups
+from experiments.configs.lookup import near_miss
+from experiments.methods import spec
+from experiments.methods.table import METHODS
+
 flags.disclaim_key_flags()  # --help of a script shows the flags that are defined for it here
 
-_DIGITS = Path(__file__).parent / "configs" / "digits.py"
+_DEFAULT = "digits"
+_HELP = {"--help", "-help", "--helpshort", "-h", "-?"}
 
 
 @contextmanager
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Ends the program with a message where what the user asked for cannot be done."""
+    """Turns user errors into an exit message without a traceback."""
     try:
         yield
     except (OSError, ValueError, *kinds) as error:
         sys.exit(f"error: {error}")
+
+
+class _ConfigParser(flags.ArgumentParser):
+    """Reads the value of ``--config``."""
+
+    def parse(self, argument: str) -> ConfigDict:
+        config = load_config(argument)
+        self.keys = tuple(config)
+        return config
 
 
 def run(
@@ -30,21 +50,29 @@ def run(
 
     ``before`` runs between the two.
     """
-    with user_errors(AttributeError, KeyError):
-        # New keys are let in, to be refused below where the valid ones can be listed.
-        config = config_flags.DEFINE_config_file(
-            "config",
-            str(_DIGITS),
-            "Python file whose get_config() has every key; --config.key=value changes one.",
-            lock_config=False,
-            accept_new_attributes=True,
-        )
+    argv = sys.argv
+    if not any(re.match("--?config(=|$)", argument) for argument in argv):
+        argv = [argv[0], f"--config={_DEFAULT}", *argv[1:]]
+    parser = _ConfigParser()
+    # Accept unknown keys here; `_check_keys` rejects them with the list of valid ones.
+    config = config_flags.DEFINE_config_file(
+        "config",
+        _DEFAULT,
+        "Setup, or Python file with a get_config(); --config.key=value changes a key.",
+        lock_config=False,
+        accept_new_attributes=True,
+        sys_argv=argv,
+    )
+    flags.FLAGS["config"].parser = parser
     workdir = flags.DEFINE_string("workdir", None, "Folder for the results; made if missing.")
+    if _HELP & set(argv):
+        print(_help())
+        sys.exit()
 
-    def parse(argv: list[str]) -> list[str]:
-        with user_errors(AttributeError, KeyError):
-            positional = app.parse_flags_with_usage(argv)
-            _check_keys(flags.FLAGS["config"])
+    def parse(argv: Sequence[str]) -> list[str]:
+        with user_errors(AttributeError, KeyError, TypeError, flags.Error):
+            positional = flags.FLAGS(argv)
+            _check_keys(flags.FLAGS["config"].override_values, parser.keys)
             if len(positional) > 1:
                 raise ValueError(f"unexpected arguments: {' '.join(positional[1:])}.")
         return positional
@@ -57,14 +85,62 @@ def run(
             before()
         main(config.value.lock(), Path(workdir.value) if workdir.value else None)
 
-    app.run(call_main, flags_parser=parse)
+    app.run(call_main, argv, flags_parser=parse)
 
 
-def _check_keys(flag: flags.Flag) -> None:
-    """Raises a ValueError that lists the config's keys where one was set that it does not have."""
-    known = config_flags.ConfigFileFlagParser("config").parse(flag.config_filename)
-    unknown = flag.override_values.keys() - known.keys()
-    if unknown:
+def _check_keys(given: Mapping[str, object], valid: Sequence[str]) -> None:
+    """Raises a ValueError that lists the config's keys if one was set that it does not have."""
+    for key in given:
+        if key in valid:
+            continue
+        names = [name for name, row in METHODS.items() if key in row.defaults]
+        if names:
+            raise ValueError(
+                f"{key} is an argument of methods, not a config key: write "
+                f"--config.method={names[0]}:{key}=... ({', '.join(names)} have it)."
+            )
         raise ValueError(
-            f"unknown config key {', '.join(sorted(unknown))}; valid ones: {', '.join(known)}."
+            f"unknown config key {key}{near_miss(key, valid)}; valid ones: "
+            f"{', '.join(sorted(valid))}."
         )
+
+
+def _help() -> str:
+    """The command's docstring and flags, and what the config's keys can be."""
+    program = sys.modules["__main__"].__doc__
+    listed = {
+        "Setups, --config": ", ".join(setups()),
+        "Datasets, --config.dataset": ", ".join(data.names()),
+        "Models, --config.model": ", ".join(models.names()),
+    }
+    methods = [spec.write(name, row.defaults) for name, row in METHODS.items()]
+    keys = [f"--config.{key}: {text}" for key, text in _documented_keys()]
+    return "\n".join(
+        [
+            f"{program}\nFlags:\n{flags.FLAGS.main_module_help()}",
+            *(_indented(f"{title}: {text}") for title, text in listed.items()),
+            "\nMethods with their arguments and defaults, --config.method:",
+            *map(_indented, methods),
+            "\nKeys of the config, with the defaults that a setup may change:",
+            *map(_indented, keys),
+        ]
+    )
+
+
+def _indented(text: str) -> str:
+    return fill(text, 100, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
+
+
+def _documented_keys() -> list[tuple[str, str]]:
+    """Each key with its default and its comment in ``configs/base.py``."""
+    keys: list[tuple[str, str]] = []
+    defaults = base.get_config()
+    for line in inspect.getsource(base.get_config).splitlines():
+        code, _, comment = line.partition("  # ")
+        if assigned := re.match(r"\s+config\.(\w+) = ", code):
+            default = defaults[assigned[1]]
+            keys.append((assigned[1], f"({default!r}) {comment}"))
+        elif keys and line.strip().startswith("# "):  # the comment goes on
+            key, text = keys[-1]
+            keys[-1] = (key, f"{text} {line.strip()[2:]}")
+    return keys

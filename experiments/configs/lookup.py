@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -12,6 +13,30 @@ def look_up(kind: str, name: str, registry: Mapping[str, T]) -> T:
     if name not in registry:
         raise ValueError(unknown(kind, name, registry))
     return registry[name]
+
+
+def import_function(kind: str, path: str) -> Any:
+    """Imports ``package.module:function``, the user's own.
+
+    Raises:
+      ValueError: if there is no such module or it has no such function.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise  # an import within that module
+        raise ValueError(f"{kind} {path!r}: there is no module {module_name!r}.") from error
+    except ValueError as error:  # an empty module name
+        raise ValueError(f"{kind} must be a name or module:function, got {path!r}.") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(
+            f"{kind} {path!r}: {module.__file__} has no function {name!r}"
+            f"{near_miss(name, vars(module))}."
+        )
+    return function
 
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> str:

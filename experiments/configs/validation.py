@@ -1,6 +1,6 @@
-"""What values of a config must be, where nobody else says so before training begins.
+"""Range checks of config values, before devices, data or files are touched.
 
-The library checks what its transformations are given, the data sets what is asked of them.
+The library checks the arguments of methods, the datasets those of their splits.
 """
 
 import math
@@ -11,28 +11,37 @@ from ml_collections import ConfigDict
 
 Range = tuple[str, Callable[[Any], bool]]
 
-_AT_LEAST_ONE: Range = (">= 1", lambda x: x >= 1)
+_POSITIVE: Range = (">= 1", lambda x: x >= 1)
 _NOT_NEGATIVE: Range = (">= 0 and finite", lambda x: 0 <= x < math.inf)
-_BELOW_ONE: Range = ("in [0, 1)", lambda x: 0 <= x < 1)
+_FRACTION: Range = ("in [0, 1)", lambda x: 0 <= x < 1)
+# Beyond 32 bits jax.random.key would fold seeds onto each other.
+_SEED: Range = ("an integer in [0, 2**32)", lambda x: 0 <= x < 2**32)
+_MAX_EPOCHS = 1_000_000
 
 _RANGES: Mapping[str, Range] = {
     "dtype": ("'float32' or 'bfloat16'", lambda x: x in ("float32", "bfloat16")),
-    "epochs": _AT_LEAST_ONE,
-    "eval_batch_size": _AT_LEAST_ONE,
-    "image_size": _AT_LEAST_ONE,
+    "epochs": (f"in [1, {_MAX_EPOCHS}]", lambda x: 1 <= x <= _MAX_EPOCHS),
+    "batch_size": _POSITIVE,
+    "eval_batch_size": _POSITIVE,
+    "image_size": _POSITIVE,
     "keep_every": (">= 1", lambda x: x is None or x >= 1),
-    "label_smoothing": _BELOW_ONE,
+    "label_noise": ("in [0, 1]", lambda x: 0 <= x <= 1),
+    "label_smoothing": _FRACTION,
     "learning_rate": ("> 0 and finite", lambda x: 0 < x < math.inf),
-    "momentum": _BELOW_ONE,
-    "noise_seed": _NOT_NEGATIVE,
+    "microbatches": _POSITIVE,
+    "momentum": _FRACTION,
+    "noise_seed": _SEED,
+    "seed": _SEED,
     "skip_nonfinite": _NOT_NEGATIVE,
+    "train_examples": (">= 1", lambda x: x is None or x >= 1),
+    "validation": _FRACTION,
     "weight_decay": _NOT_NEGATIVE,
     "workers": _NOT_NEGATIVE,
 }
 
 
 def check_ranges(config: ConfigDict) -> None:
-    """Raises ValueError where a value is out of range."""
-    for key, (what, holds) in _RANGES.items():
+    """Raises ValueError if a value is out of range."""
+    for key, (valid, holds) in _RANGES.items():
         if not holds(config[key]):
-            raise ValueError(f"{key} must be {what}, got {config[key]!r}.")
+            raise ValueError(f"{key} must be {valid}, got {config[key]!r}.")

@@ -1,12 +1,12 @@
-"""Data sets by name. A new one is a file with a ``load`` function and a row here.
+"""Datasets by name. A new one is a file with a ``load`` function and a row here.
 
-ImageNet is none of them: ``imagenet.py`` streams it, for it does not fit in memory.
+ImageNet has no row: ``imagenet.py`` streams it, because it does not fit in memory.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from experiments.configs.lookup import look_up
+from experiments.configs.lookup import import_function, unknown
 from experiments.data import cifar, digits, tiny_imagenet
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.splits import flip_labels, hold_out, take
@@ -18,18 +18,56 @@ DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
     "tiny_imagenet": tiny_imagenet.load,
 }
 
-__all__ = ["DATASETS", "Dataset", "Examples", "flip_labels", "hold_out", "load", "take"]
+STREAMED = ("imagenet2012",)
+
+__all__ = [
+    "DATASETS",
+    "STREAMED",
+    "Dataset",
+    "Examples",
+    "find",
+    "flip_labels",
+    "hold_out",
+    "load",
+    "names",
+    "take",
+]
+
+
+def names() -> list[str]:
+    """The names that ``config.dataset`` may have, besides ``module:function``."""
+    return sorted([*DATASETS, *STREAMED])
+
+
+def find(name: str) -> Callable[[str | None], Dataset]:
+    """The function that loads a dataset, ``data_dir -> Dataset``.
+
+    Args:
+      name: a key of ``DATASETS``, or ``module:function`` for a function of the user's.
+
+    Raises:
+      ValueError: if there is no such dataset.
+    """
+    name = str(name)  # None if the config has none
+    if ":" in name:
+        return import_function("dataset", name)
+    if name not in DATASETS:
+        raise ValueError(unknown("dataset", name, names()))
+    return DATASETS[name]
 
 
 def load(name: str, data_dir: str | None = None) -> Dataset:
-    """Returns the data set of that name, all of it in memory.
+    """Returns the dataset of that name, all of it in memory.
 
     Args:
-      name: a key of ``DATASETS``.
-      data_dir: where TFDS keeps its data, for the data sets that it prepares; unset, its default.
+      name: a key of ``DATASETS``, or ``module:function``.
+      data_dir: directory of TFDS for the datasets that it prepares; default None, TFDS's own.
 
     Raises:
-      ValueError: if there is no such data set.
-      FileNotFoundError: if it has not been prepared; the message says how.
+      ValueError: if there is no such dataset.
+      FileNotFoundError: if it has not been prepared; the message shows the command.
     """
-    return look_up("dataset", name, DATASETS)(data_dir)
+    dataset = find(name)(data_dir)
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"dataset {name!r} must return a Dataset, got {type(dataset).__name__}.")
+    return dataset

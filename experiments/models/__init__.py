@@ -1,5 +1,6 @@
 """Models by name. A new one is a row here, a new family a file."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from experiments.configs.lookup import import_function, unknown
 from experiments.models import initializers
 from experiments.models.pyramidnet import PyramidNet
 from experiments.models.resnet import BasicBlock, Bottleneck, ResNet, ZeroPadding
@@ -27,7 +29,7 @@ _VITS = {
     "b": {"width": 768, "depth": 12, "heads": 12},
 }
 
-# The models of any image size; those with numbers in their name, ``build`` makes itself.
+# By name; `find` makes those with numbers in their names.
 MODELS: Mapping[str, Callable[..., nnx.Module]] = {
     "resnet_digits": partial(ResNet, widths=(16, 32), blocks=(1, 1)),
     **{
@@ -56,7 +58,42 @@ _NUMBERED = (
     "wrn<depth>_<width>",
 )
 
-__all__ = ["MODELS", "build", "load_vit_checkpoint"]
+__all__ = ["MODELS", "build", "find", "load_vit_checkpoint", "names"]
+
+
+def names() -> list[str]:
+    """The names that ``config.model`` may have, besides ``module:function``."""
+    return [*sorted(MODELS), *_NUMBERED]
+
+
+def find(name: str) -> Callable[..., nnx.Module]:
+    """The function that makes a model, ``(num_classes, channels, *, rngs) -> model``.
+
+    It may have arguments ``dtype`` and ``image_size`` as well.
+
+    Args:
+      name: a row of ``MODELS``; ``wrn28_10`` and the like for a Wide ResNet of that depth and
+        width; ``vit_s16`` or ``vit_b16`` for a ViT of that size and patch size; ``cnn3_160_320``
+        for that many strided convolutions, their channels, and hidden units; or
+        ``module:function`` for a function of the user's.
+
+    Raises:
+      ValueError: if there is no such model.
+    """
+    name = str(name)  # None if the config has none
+    if ":" in name:
+        return import_function("model", name)
+    if wrn := re.fullmatch(r"wrn(\d+)_(\d+)", name):
+        depth, width = map(int, wrn.groups())
+        return partial(WideResNet, depth=depth, width=width)
+    if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
+        return partial(ViT, patch_size=int(vit[2]), **_VITS[vit[1]])
+    if cnn := re.fullmatch(r"cnn(\d+)_(\d+)_(\d+)", name):
+        convolutions, width, hidden = map(int, cnn.groups())
+        return partial(StridedCNN, convolutions=convolutions, width=width, hidden=hidden)
+    if name not in MODELS:
+        raise ValueError(unknown("model", name, names()))
+    return MODELS[name]
 
 
 def build(
@@ -71,30 +108,25 @@ def build(
     """Returns a freshly initialized model: images normalized, ``[N, H, W, C]``, to logits.
 
     Args:
-      name: a row of ``MODELS``, or ``wrn28_10`` and the like for a Wide ResNet of that depth and
-        width, ``vit_s16`` or ``vit_b16`` for a ViT of that size and patch size, ``cnn3_160_320``
-        for that many strided convolutions, their channels, and hidden units.
+      name: as in :func:`find`.
       num_classes: number of classes.
       channels: channels of the images.
-      image_size: their height and width. Only a ViT and a strided CNN depend on it.
+      image_size: their height and width, for models that have an argument of that name.
       dtype: type of the computation. Weights, batch statistics and logits are float32 in any case.
       rngs: keys for the initial weights.
 
     Raises:
       ValueError: if there is no model of that name, or not for images of that size.
     """
-    common = {"dtype": jnp.dtype(dtype), "rngs": rngs}
-    if wrn := re.fullmatch(r"wrn(\d+)_(\d+)", name):
-        depth, width = map(int, wrn.groups())
-        return WideResNet(num_classes, channels, depth=depth, width=width, **common)
-    if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
-        size, patch = _VITS[vit[1]], int(vit[2])
-        return ViT(num_classes, channels, image_size=image_size, patch_size=patch, **size, **common)
-    if cnn := re.fullmatch(r"cnn(\d+)_(\d+)_(\d+)", name):
-        convolutions, width, hidden = map(int, cnn.groups())
-        size = {"convolutions": convolutions, "width": width, "hidden": hidden}
-        return StridedCNN(num_classes, channels, image_size=image_size, **size, **common)
-    if name not in MODELS:
-        names = ", ".join([*sorted(MODELS), *_NUMBERED])
-        raise ValueError(f"unknown model {name!r}; valid ones: {names}.")
-    return MODELS[name](num_classes, channels, **common)
+    make = find(name)
+    optional = {"image_size": image_size, "dtype": jnp.dtype(dtype)}
+    parameters = _parameters(make)
+    given = {key: value for key, value in optional.items() if key in parameters}
+    return make(num_classes, channels, **given, rngs=rngs)
+
+
+def _parameters(make: Callable[..., nnx.Module]) -> set[str]:
+    """The names of a function's parameters, or of a class's: Flax hides those of its modules."""
+    while isinstance(make, partial):
+        make = make.func
+    return set(inspect.signature(make.__init__ if isinstance(make, type) else make).parameters)

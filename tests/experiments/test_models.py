@@ -91,7 +91,7 @@ def test_any_image_size_channels_and_class_count(name, image_size, channels):
 @pytest.mark.parametrize("name", ["vgg", "resnet33", "wrn28", "wrn16_1_1", "vit_x16", "vit_s"])
 def test_an_unknown_model_lists_the_valid_ones(name):
     valid = r".*resnet_digits, .*vit_s<patch>, wrn<depth>_<width>\."
-    with pytest.raises(ValueError, match=rf"unknown model '{name}'; valid ones: {valid}"):
+    with pytest.raises(ValueError, match=rf"unknown model '{name}'.*; valid ones: {valid}"):
         models.build(name, 10, 1, rngs=nnx.Rngs(0))
 
 
