@@ -6,7 +6,8 @@ For example::
 
 Each RUN is the --workdir of a training run, opened read-only. Runs that differ only in their seed
 form a group, of which mean and standard deviation are shown. Writes analysis.json, figures and
-report.html. Training curves alone: --measures=training.
+report.html. Training curves alone: --measures=training. The same command again resumes: results
+are kept in OUTPUT/measures.
 """
 
 import argparse
@@ -19,19 +20,20 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.analysis import MEASURES, html
 from experiments.analysis.aggregate import Analysis, aggregate, as_json, select_measures
+from experiments.analysis.cache import measure_once
 from experiments.analysis.figures import save
-from experiments.analysis.functions import MODES
-from experiments.analysis.groups import group_runs, to_json_types
+from experiments.analysis.groups import group_runs
 from experiments.analysis.measure import RunResult
+from experiments.analysis.options import parser
 from experiments.analysis.runs import open_run
 from experiments.configs.lookup import look_up
 
-NUMBERS, REPORT = "analysis.json", "report.html"
+NUMBERS, REPORT, CACHE = "analysis.json", "report.html", "measures"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the runs and writes the results."""
-    options = parser().parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     with cli.user_errors():
         analysis = analyze(options)
         write(analysis, options)
@@ -67,8 +69,9 @@ def analyze(options: argparse.Namespace) -> Analysis:
                 bar.set_description(f"{run.path.name}, {name}")
                 measure = MEASURES[name]
                 if measure.applies(run, runs):
-                    result = measure.compute(run, runs, options)
-                    results[name][str(run.path)] = to_json_types(result)
+                    results[name][str(run.path)] = measure_once(
+                        options.output / CACHE, name, measure, run, runs, options
+                    )
                 bar.update()
     return Analysis(group_runs(runs), results, skipped)
 
@@ -78,57 +81,6 @@ def _check_distinct(paths: Sequence[Path]) -> None:
     for path in paths:
         if folders.count(path.resolve()) > 1:
             raise ValueError(f"{path} is given more than once.")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    flags = argparse.ArgumentParser(prog="python -m experiments.analyze", description=__doc__)
-    flags.formatter_class = argparse.RawDescriptionHelpFormatter
-    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="workdir of a run")
-    flags.add_argument(
-        "--output", type=Path, default=Path("analysis"), help="folder for the results (analysis)"
-    )
-    flags.add_argument(
-        "--measures",
-        type=lambda text: text.split(","),
-        metavar="NAME,...",
-        help=f"measures to take, of {', '.join(MEASURES)}; default: all that apply",
-    )
-    flags.add_argument(
-        "--epoch",
-        type=int,
-        metavar="N",
-        help="epoch of the checkpoint; default: the newest of each run",
-    )
-    flags.add_argument(
-        "--data_dir", metavar="DIR", help="TFDS folder; default: the one of training"
-    )
-    flags.add_argument(
-        "--examples",
-        type=int,
-        default=2048,
-        metavar="N",
-        help="maximum number of training examples (%(default)s)",
-    )
-    flags.add_argument(
-        "--test_examples",
-        type=int,
-        default=10_000,
-        metavar="N",
-        help="maximum number of test examples (%(default)s)",
-    )
-    flags.add_argument(
-        "--m", type=int, metavar="M", help="minibatch size; default: the batch_size of the run"
-    )
-    flags.add_argument(
-        "--batchnorm",
-        choices=MODES,
-        default="running",
-        help="statistics: running ones of the checkpoint, or of each minibatch (%(default)s)",
-    )
-    for name, measure in MEASURES.items():
-        measure.add_arguments(flags.add_argument_group(name))
-    return flags
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from experiments.analysis.measure import Measure
 from experiments.analysis.measures import (
     alignment,
     curvature,
+    gradient_epochs,
     gradient_noise,
     interpolation,
     landscape,
@@ -24,6 +25,7 @@ MEASURES: Mapping[str, Measure] = {
     "weight_noise": weight_noise.MEASURE,
     "curvature": curvature.MEASURE,
     "gradient_noise": gradient_noise.MEASURE,
+    "gradient_epochs": gradient_epochs.MEASURE,
     "landscape": landscape.MEASURE,
     "interpolation": interpolation.MEASURE,
     "alignment": alignment.MEASURE,

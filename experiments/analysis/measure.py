@@ -78,6 +78,7 @@ class Measure(NamedTuple):
       applies: ``(run, runs) -> bool``, whether the measure is defined for one of all runs.
       select_common: ``(run_results) -> run_results``, restricts the results of a group to what
         can be averaged.
+      depends_on_runs: whether the result of a run depends on the other runs.
     """
 
     compute: Callable[[Run, Sequence[Run], argparse.Namespace], RunResult]
@@ -89,6 +90,7 @@ class Measure(NamedTuple):
     unavailable_reason: Callable[[Sequence[Run]], str | None] = lambda runs: None
     applies: Callable[[Run, Sequence[Run]], bool] = lambda run, runs: True
     select_common: Callable[[Sequence[RunResult]], Sequence[RunResult]] = lambda results: results
+    depends_on_runs: bool = False
 
 
 def numbers(text: str) -> list[float]:

@@ -125,4 +125,5 @@ MEASURE = Measure(
     entries=_entries,
     unavailable_reason=_unavailable_reason,
     applies=_applies,
+    depends_on_runs=True,
 )

@@ -113,4 +113,5 @@ MEASURE = Measure(
         ),
     ],
     add_arguments=_add_arguments,
+    depends_on_runs=True,
 )

@@ -1,0 +1,66 @@
+"""Results of measures on disk, so that an interrupted analysis resumes."""
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.analysis.groups import to_json_types
+from experiments.analysis.measure import Measure, RunResult
+from experiments.analysis.runs import Run
+
+# Options that every measure depends on.
+_COMMON = ("batchnorm", "data_dir", "epoch", "examples", "m", "test_examples")
+
+
+def measure_once(
+    folder: Path,
+    name: str,
+    measure: Measure,
+    run: Run,
+    runs: Sequence[Run],
+    options: argparse.Namespace,
+) -> RunResult:
+    """What a measure finds for a run: read from ``folder``, or computed and written there.
+
+    A result is read again only if the run, its checkpoint and the options that the measure depends
+    on are the same, and, for measures of several runs, the other runs too.
+    """
+    key = to_json_types(
+        {
+            "measure": name,
+            "run": str(run.path.resolve()),
+            "epochs": [run.checkpoint.epoch, *run.kept_epochs],
+            "config": json.loads(run.config.to_json()),
+            "options": {dest: getattr(options, dest) for dest in _dependencies(measure)},
+            "runs": [str(other.path.resolve()) for other in runs]
+            if measure.depends_on_runs
+            else None,
+        }
+    )
+    text = json.dumps(key, sort_keys=True, default=str)
+    file = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    result = to_json_types(measure.compute(run, runs, options))
+    _write(file, json.dumps(result, allow_nan=False))
+    # As a later call reads it: tuples are lists by then.
+    return json.loads(json.dumps(result))
+
+
+def _dependencies(measure: Measure) -> list[str]:
+    """Names of the options that a measure depends on."""
+    parser = argparse.ArgumentParser(add_help=False)
+    measure.add_arguments(parser)
+    return [*_COMMON, *vars(parser.parse_args([]))]
+
+
+def _write(file: Path, text: Any) -> None:
+    """Writes a file at once: a reader finds all of it or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
