@@ -1,0 +1,249 @@
+"""Figures of recipes: the shapes that the papers' tables and figures have."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.recipes.recipe import CellResult, Quantity, Result
+from experiments.reporting import charts
+from experiments.reporting.charts import Series
+
+Draw = Callable[[Result], Figure]
+
+
+def bars(key: str) -> Draw:
+    """A bar for each row, a panel for each column."""
+
+    def draw(result: Result) -> Figure:
+        rows = max(len(result.of_column(column)) for column in result.columns)
+        figure, axes = charts.panels(result.columns, height=1.2 + 0.26 * rows)
+        for axis, column in zip(axes, result.columns, strict=True):
+            values = {
+                each.cell.row: _mean_and_std(each, key)
+                for each in result.of_column(column)
+                if key in each.statistics
+            }
+            if values:
+                charts.bars(axis, values, _quantity(result, key).label)
+        return figure
+
+    return draw
+
+
+def lines(key: str, x_label: str, *, log_x: bool = False) -> Draw:
+    """A line for each series over ``Cell.x``; series without ``x`` are horizontal lines."""
+
+    def draw(result: Result) -> Figure:
+        named = charts.named_styles(_series_names(result))
+        figure, axes = charts.panels(result.columns)
+        for axis, column in zip(axes, result.columns, strict=True):
+            cells = [each for each in result.of_column(column) if key in each.statistics]
+            ticks = sorted({each.cell.x for each in cells if each.cell.x is not None})
+            for name, points in _by_series(cells).items():
+                if points[0].cell.x is None:
+                    mean, _ = _mean_and_std(points[0], key)
+                    style = named[name]
+                    axis.axhline(mean, color=style.color, linestyle=style.line, linewidth=1.3)
+                    axis.plot([ticks[0]] if ticks else [0], [mean], style.marker, color=style.color)
+                else:
+                    points = sorted(points, key=lambda each: each.cell.x)
+                    xs = np.array([each.cell.x for each in points])
+                    charts.lines(axis, {name: _series(points, key, xs)}, named)
+            if log_x:
+                axis.set_xscale("log")
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.minorticks_off()
+            axis.set(xlabel=x_label, ylabel=_quantity(result, key).label)
+        charts.legend(figure, named)
+        return figure
+
+    return draw
+
+
+def curves(*keys: str, log_y: bool = False) -> Draw:
+    """Quantities over epochs: a panel for each column and quantity, a curve for each row."""
+
+    def draw(result: Result) -> Figure:
+        named = charts.named_styles(_rows(result))
+        shown = [(column, key) for column in result.columns for key in keys]
+        figure, axes = charts.panels([column for column, _ in shown])
+        for axis, (column, key) in zip(axes, shown, strict=True):
+            for each in result.of_column(column):
+                if key in each.statistics:
+                    found = each.statistics[key]
+                    epochs = np.arange(1, len(found.mean) + 1)
+                    points = Series(epochs, found.mean, found.std)
+                    charts.curves(axis, {each.cell.row: points}, named)
+            if log_y:
+                axis.set_yscale("log")
+            axis.set(xlabel="epoch", ylabel=_quantity(result, key).label)
+        charts.legend(figure, named)
+        return figure
+
+    return draw
+
+
+def vectors(
+    x_key: str,
+    keys: Sequence[str],
+    x_labels: Sequence[str],
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Draw:
+    """Array quantities over another array quantity: a panel for each column and quantity.
+
+    Args:
+      x_key: quantity with the horizontal coordinates; with ``{}`` it is filled with each key.
+      keys: the quantities.
+      x_labels: label of the horizontal axis for each of them.
+      log_x: logarithmic horizontal axes.
+      log_y: logarithmic vertical axes.
+    """
+
+    def draw(result: Result) -> Figure:
+        named = charts.named_styles(_rows(result))
+        labels = dict(zip(keys, x_labels, strict=True))
+        shown = [(c, k, label) for c in result.columns for k, label in labels.items()]
+        figure, axes = charts.panels([column for column, _, _ in shown])
+        for axis, (column, key, x_label) in zip(axes, shown, strict=True):
+            for each in result.of_column(column):
+                if key in each.statistics:
+                    found, x = each.statistics[key], each.statistics[x_key.format(key)].mean
+                    charts.lines(axis, {each.cell.row: Series(x, found.mean, found.std)}, named)
+            if log_x:
+                axis.set_xscale("log")
+            if log_y:
+                axis.set_yscale("log")
+            axis.set(xlabel=x_label, ylabel=_quantity(result, key).label)
+        charts.legend(figure, named)
+        return figure
+
+    return draw
+
+
+def scatter(x_key: str, y_key: str) -> Draw:
+    """A point for each cell; the points of a series are joined and grow with ``Cell.x``."""
+
+    def draw(result: Result) -> Figure:
+        named = charts.named_styles(_series_names(result))
+        figure, axes = charts.panels(result.columns)
+        for axis, column in zip(axes, result.columns, strict=True):
+            cells = [each for each in result.of_column(column) if x_key in each.statistics]
+            for name, points in _by_series(cells).items():
+                points = sorted(points, key=lambda each: each.cell.x or 0.0)
+                x = _series(points, x_key, np.zeros(len(points)))
+                y = _series(points, y_key, x.y)
+                charts.scatter(axis, {name: y._replace(x_error=x.y_error)}, named)
+            labels = [_quantity(result, key).label for key in (x_key, y_key)]
+            axis.set(xlabel=labels[0], ylabel=labels[1])
+        charts.legend(figure, named)
+        return figure
+
+    return draw
+
+
+def heat_maps(key: str, x_label: str, y_label: str, *, reference: Sequence[str] = ()) -> Draw:
+    """A heat map for each column and series over ``Cell.x`` and ``Cell.y``.
+
+    Args:
+      key: the quantity.
+      x_label: label of the horizontal axis.
+      y_label: label of the vertical axis.
+      reference: rows without coordinates; white is the mean of the one that shares its last letters
+        with the series (Lookbehind-SAM: SAM).
+    """
+
+    def draw(result: Result) -> Figure:
+        maps = {
+            (column, series): points
+            for column in result.columns
+            for series, points in _by_series(result.of_column(column)).items()
+            if points[0].cell.y is not None
+        }
+        figure, axes = charts.panels([f"{series}: {column}" for column, series in maps])
+        for axis, ((column, series), points) in zip(axes, maps.items(), strict=True):
+            xs = sorted({each.cell.x for each in points})
+            ys = sorted({each.cell.y for each in points})
+            values = np.full((len(ys), len(xs)), np.nan)
+            for each in points:
+                if key in each.statistics and not each.diverged:
+                    place = ys.index(each.cell.y), xs.index(each.cell.x)
+                    values[place] = each.statistics[key].mean
+            center = _reference(result.of_column(column), reference, series, key)
+            if np.isfinite(values).any():
+                decimals = _quantity(result, key).decimals
+                charts.heat_map(axis, xs, ys, values, center, min(decimals, 1))
+            axis.set(xlabel=x_label, ylabel=y_label)
+            if center is not None:
+                axis.set_title(f"{axis.get_title()}\nwhite: {center:.1f}", fontsize=10)
+        return figure
+
+    return draw
+
+
+def distributions(key: str, *panels: Callable[[Axes, np.ndarray], None]) -> Draw:
+    """Samples ``[epoch, sample]`` of the first seed: a panel for each cell, epoch and kind.
+
+    Args:
+      key: the quantity; the epochs are in the quantity ``sampled_epochs``.
+      *panels: functions of :mod:`experiments.reporting.charts` that draw samples.
+    """
+
+    def draw(result: Result) -> Figure:
+        shown = []
+        for each in result.cells:
+            if key in each.statistics:
+                epochs = each.statistics["sampled_epochs"].mean
+                for epoch, samples in zip(epochs, each.statistics[key].values[0], strict=True):
+                    title = f"{each.cell.column}: {each.cell.row}, epoch {epoch:g}"
+                    shown += [(title, samples, panel) for panel in panels]
+        figure, axes = charts.panels([title for title, _, _ in shown], height=3.0)
+        for axis, (_, samples, panel) in zip(axes, shown, strict=True):
+            panel(axis, samples)
+        return figure
+
+    return draw
+
+
+def _mean_and_std(each: CellResult, key: str) -> tuple[float, float | None]:
+    found = each.statistics[key]
+    return float(found.mean), None if found.std is None else float(found.std)
+
+
+def _series(points: Sequence[CellResult], key: str, x: np.ndarray) -> Series:
+    found = [_mean_and_std(each, key) for each in points]
+    stds = [std for _, std in found]
+    error = None if any(std is None for std in stds) else np.array(stds, float)
+    return Series(x, np.array([mean for mean, _ in found]), error)
+
+
+def _rows(result: Result) -> list[str]:
+    return list(dict.fromkeys(each.cell.row for each in result.cells))
+
+
+def _series_names(result: Result) -> list[str]:
+    return list(dict.fromkeys(each.cell.series for each in result.cells))
+
+
+def _by_series(cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    by_series: dict[str, list[CellResult]] = {}
+    for each in cells:
+        by_series.setdefault(each.cell.series, []).append(each)
+    return by_series
+
+
+def _quantity(result: Result, key: str) -> Quantity:
+    return next(quantity for quantity in result.recipe.quantities if quantity.key == key)
+
+
+def _reference(
+    cells: Sequence[CellResult], rows: Sequence[str], series: str, key: str
+) -> float | None:
+    """The mean of the reference row whose name ends the series' name after a dash."""
+    for each in cells:
+        if each.cell.row in rows and series.endswith(f"-{each.cell.row}"):
+            return float(each.statistics[key].mean) if key in each.statistics else None
+    return None

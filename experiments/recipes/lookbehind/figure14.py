@@ -1,0 +1,21 @@
+"""Figure 14: Lookahead over alpha and k, all networks."""
+
+from experiments.recipes import beds, drawings, quantities, rows
+from experiments.recipes.lookbehind import _heat_maps
+from experiments.recipes.recipe import Cell, Recipe
+
+
+def _cells(scale: str) -> list[Cell]:
+    return _heat_maps.cells(scale, beds.LOOKBEHIND, "Lookahead", rows.lookahead)
+
+
+RECIPE = Recipe(
+    title="Lookahead over alpha and k on all networks; white: SAM or ASAM",
+    cells=_cells,
+    seeds=rows.SEEDS,
+    quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
+    draw=drawings.heat_maps("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
+    choices=[*_heat_maps.CHOICES, "The networks are not listed: those of Table 1."],
+    limits=rows.LIMITS,
+    against=_heat_maps.against("Lookahead"),
+)

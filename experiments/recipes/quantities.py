@@ -1,0 +1,98 @@
+"""Quantities that recipes take from runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.methods.table import method
+from experiments.recipes.recipe import Quantity, RunResult, Value
+
+
+def test_accuracy() -> Quantity:
+    """Test accuracy after the last epoch."""
+    return Quantity(
+        "test_accuracy",
+        "test accuracy, %",
+        lambda run: 100 * run.history[-1]["test_accuracy"],
+    )
+
+
+def best_accuracy() -> Quantity:
+    """The highest test accuracy of any epoch, which is chosen on the test set."""
+    return Quantity(
+        "best_test_accuracy",
+        "best epoch, %",
+        lambda run: 100 * max(line["test_accuracy"] for line in run.history),
+    )
+
+
+def best_epoch() -> Quantity:
+    """The epoch with the highest test accuracy, from 1; the first of several."""
+    return Quantity(
+        "best_epoch",
+        "epoch of the best test accuracy",
+        lambda run: 1.0 + np.argmax([line["test_accuracy"] for line in run.history]),
+        decimals=1,
+        higher_is_better=None,
+    )
+
+
+def train_accuracy() -> Quantity:
+    """Training accuracy of the last epoch, on the labels trained on, during training."""
+    return Quantity(
+        "train_accuracy",
+        "training accuracy, %",
+        lambda run: 100 * run.history[-1]["train_accuracy"],
+        higher_is_better=None,
+    )
+
+
+def train_loss() -> Quantity:
+    """Mean training loss of the last epoch, during training."""
+    return Quantity(
+        "train_loss",
+        "training loss",
+        lambda run: run.history[-1]["train_loss"],
+        decimals=3,
+        higher_is_better=False,
+    )
+
+
+def percent_sam() -> Quantity:
+    """%SAM: sharpness-aware steps, in percent of all."""
+
+    def value(run: RunResult) -> Value:
+        if "train_applied" in run.history[-1]:
+            return 100 * float(np.mean([line["train_applied"] for line in run.history]))
+        return 100.0 if method(run.config.method).ascent_steps else 0.0
+
+    return Quantity("percent_sam", "%SAM", value, decimals=1, higher_is_better=None)
+
+
+def curve(metric: str, label: str, scale: float = 1.0, decimals: int = 3) -> Quantity:
+    """A logged metric over epochs; runs that do not log it do not have the quantity."""
+
+    def value(run: RunResult) -> Value | None:
+        if metric not in run.history[-1]:
+            return None
+        return scale * np.array([line[metric] for line in run.history], float)
+
+    return Quantity(f"{metric}_curve", label, value, decimals, higher_is_better=None)
+
+
+def measured(
+    key: str,
+    label: str,
+    measure: str,
+    value: Callable[[dict], Value],
+    decimals: int = 4,
+    higher_is_better: bool | None = False,
+) -> Quantity:
+    """A quantity computed from what a measure of ``experiments.analyze`` found for the run."""
+    return Quantity(
+        key,
+        label,
+        lambda run: value(dict(run.measures[measure])),
+        decimals,
+        higher_is_better,
+    )
