@@ -1,0 +1,70 @@
+"""The commands that do runs, and how their folders are read."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+from experiments.training import run_dir
+from experiments.training.checkpoints import kept_epochs
+
+History = Sequence[Mapping[str, float]]
+
+
+class Command(NamedTuple):
+    """A command that trains.
+
+    Attributes:
+      module: what ``python -m`` is given.
+      config_file: the config file with its defaults.
+      defaults: ``() -> config``, the defaults of that file.
+      finished: ``(workdir, config) -> bool``, whether a run is complete.
+      read: ``workdir -> (history, final)``, metrics by epoch and numbers at the end.
+    """
+
+    module: str
+    config_file: str
+    defaults: Callable[[], ConfigDict]
+    finished: Callable[[Path, ConfigDict], bool]
+    read: Callable[[Path], tuple[History, Mapping[str, Any]]]
+
+
+def _train_finished(workdir: Path, config: ConfigDict) -> bool:
+    """The last epoch is in the log and its checkpoint is whole."""
+    metrics = workdir / run_dir.METRICS
+    if not metrics.exists() or len(run_dir.read_lines(metrics)) < config.epochs:
+        return False
+    return config.epochs in kept_epochs(workdir / run_dir.CHECKPOINTS)
+
+
+def _train_read(workdir: Path) -> tuple[History, Mapping[str, Any]]:
+    history = run_dir.read_lines(workdir / run_dir.METRICS)
+    return history, history[-1]
+
+
+_CONTINUAL_RESULT = "continual.json"
+
+
+def _continual_finished(workdir: Path, config: ConfigDict) -> bool:
+    del config
+    return (workdir / _CONTINUAL_RESULT).exists()
+
+
+def _continual_read(workdir: Path) -> tuple[History, Mapping[str, Any]]:
+    metrics = workdir / run_dir.METRICS
+    history = run_dir.read_lines(metrics) if metrics.exists() else []
+    return history, json.loads((workdir / _CONTINUAL_RESULT).read_text(encoding="utf-8"))
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command(
+        "experiments.train",
+        "experiments/configs/base.py",
+        base.get_config,
+        _train_finished,
+        _train_read,
+    ),
+}

@@ -1,0 +1,133 @@
+"""Cost of runs: numbers of gradients, and the seconds that one takes on this machine."""
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+from scipy.stats import norm
+
+from experiments import models
+from experiments.campaign.runs import Run
+from experiments.methods.method import BoundMethod
+from experiments.methods.table import method
+from experiments.tasks.classification import cross_entropy
+from experiments.training.method_switch import methods_by_epoch
+from experiments.training.run_dir import write_lines
+
+# Training examples, shape of an image and classes, known without opening the data.
+DATASETS: Mapping[str, tuple[int, tuple[int, int, int], int]] = {
+    "digits": (1437, (8, 8, 1), 10),
+    "cifar10": (50_000, (32, 32, 3), 10),
+    "cifar100": (50_000, (32, 32, 3), 100),
+    "imagenet2012": (1_281_167, (224, 224, 3), 1000),
+}
+_TIMED_PIXELS = 8 * 32 * 32  # of a timed batch on a CPU; larger batches are extrapolated from it
+_TIMINGS = 3
+
+
+def gradients(config: ConfigDict) -> float:
+    """Expected number of minibatch gradients of a run, the clean ones included."""
+    steps = steps_per_epoch(config)
+    return sum(steps * gradients_per_step(method(name)) for name in methods_by_epoch(config))
+
+
+def steps_per_epoch(config: ConfigDict) -> int:
+    """Number of training steps of an epoch."""
+    available, _, _ = DATASETS[config.dataset]
+    examples = config.train_examples or round(available * (1 - config.validation))
+    return examples // config.batch_size
+
+
+def gradients_per_step(bound: BoundMethod, applied: float | None = None) -> float:
+    """Mean number of gradients of a step, with the fraction of sharpness-aware steps if known."""
+    share = expected_applied(bound) if applied is None else applied
+    return bound.minibatches + (1 + bound.extra_gradients - bound.minibatches) * share
+
+
+def expected_applied(bound: BoundMethod) -> float:
+    """Expected fraction of sharpness-aware steps.
+
+    For the adaptive policy: the mean of P(Z >= c) over its thresholds c from lambda_2 to lambda_1,
+    Z standard normal.
+    """
+    arguments = bound.arguments
+    if "lambda_1" in arguments:
+        return float(norm.sf(np.linspace(arguments["lambda_2"], arguments["lambda_1"])).mean())
+    if "period" in arguments:
+        return 1 / arguments["period"]
+    if "probability" in arguments:
+        return arguments["probability"]
+    return 1.0 if bound.ascent_steps else 0.0
+
+
+def hours(runs: Sequence[Run], cache: Path) -> float:
+    """Hours that the runs take one after the other here, from a measured gradient.
+
+    Args:
+      runs: the runs.
+      cache: JSON file of measured gradients, which are measured once for each machine.
+    """
+    seconds = sum(gradients(run.config) * gradient_seconds(run.config, cache) for run in runs)
+    return seconds / 3600
+
+
+def gradient_seconds(config: ConfigDict, cache: Path) -> float:
+    """Seconds of one gradient of the base optimizer, without input pipeline and update."""
+    device = jax.devices()[0]
+    key = " ".join(
+        map(
+            str,
+            (
+                platform.node(),
+                device.device_kind,
+                config.dataset,
+                config.model,
+                config.dtype,
+                config.batch_size,
+            ),
+        )
+    )
+    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
+    if key not in known:
+        known[key] = _measure(config)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_lines(cache, [known])
+    return known[key]
+
+
+def _measure(config: ConfigDict) -> float:
+    """The median of some gradients. On a CPU large batches are extrapolated from small ones."""
+    _, shape, classes = DATASETS[config.dataset]
+    batch = config.batch_size
+    if jax.default_backend() == "cpu":
+        batch = max(1, min(batch, _TIMED_PIXELS // (shape[0] * shape[1])))
+    *_, size, channels = shape
+    model = models.build(
+        config.model, classes, channels, image_size=size, dtype=config.dtype, rngs=nnx.Rngs(0)
+    )
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    images, labels = jnp.ones((batch, *shape)), jnp.zeros(batch, jnp.int32)
+
+    @jax.jit
+    def gradient(params: nnx.State) -> nnx.State:
+        def loss(params: nnx.State) -> jax.Array:
+            model = nnx.merge(graphdef, params, rest, copy=True)
+            model.train()
+            return cross_entropy(model(images), labels).mean()
+
+        return jax.grad(loss)(params)
+
+    jax.block_until_ready(gradient(params))
+    seconds = []
+    for _ in range(_TIMINGS):
+        started = time.perf_counter()
+        jax.block_until_ready(gradient(params))
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)) * config.batch_size / batch
