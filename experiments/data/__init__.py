@@ -6,6 +6,8 @@ ImageNet has no row: ``imagenet.py`` streams it, because it does not fit in memo
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
+
 from experiments.configs.lookup import import_function, unknown
 from experiments.data import cifar, digits, tiny_imagenet
 from experiments.data.dataset import Dataset, Examples
@@ -25,10 +27,12 @@ __all__ = [
     "STREAMED",
     "Dataset",
     "Examples",
+    "decode",
     "find",
     "flip_labels",
     "hold_out",
     "load",
+    "load_encoded",
     "names",
     "take",
 ]
@@ -57,17 +61,29 @@ def find(name: str) -> Callable[[str | None], Dataset]:
 
 
 def load(name: str, data_dir: str | None = None) -> Dataset:
-    """Returns the dataset of that name, all of it in memory.
+    """Returns the dataset of that name, decoded, all of it in memory.
 
     Args:
       name: a key of ``DATASETS``, or ``module:function``.
-      data_dir: directory of TFDS for the datasets that it prepares; default None, TFDS's own.
+      data_dir: folder or file with the data; default None: the default directory of TFDS.
 
     Raises:
-      ValueError: if there is no such dataset.
-      FileNotFoundError: if it has not been prepared; the message shows the command.
+      ValueError: if there is no such dataset, or a file is damaged.
+      FileNotFoundError: if it is not there; the message says how to get it.
     """
+    return decode(load_encoded(name, data_dir))
+
+
+def load_encoded(name: str, data_dir: str | None = None) -> Dataset:
+    """Like :func:`load`, but images may be encoded: select examples first, then :func:`decode`."""
     dataset = find(name)(data_dir)
     if not isinstance(dataset, Dataset):
         raise ValueError(f"dataset {name!r} must return a Dataset, got {type(dataset).__name__}.")
     return dataset
+
+
+def decode(dataset: Dataset) -> Dataset:
+    """The dataset with its images as NumPy arrays."""
+    splits = {key: x for key, x in dataset._asdict().items() if isinstance(x, Examples)}
+    arrays = {key: Examples(np.asarray(x.images), x.labels) for key, x in splits.items()}
+    return dataset._replace(**arrays)

@@ -1,9 +1,10 @@
-"""Data sets that TFDS has prepared on disk, read without TensorFlow."""
+"""Datasets that TFDS has prepared on disk, read without TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 
 
 def open_split(
@@ -15,17 +16,19 @@ def open_split(
     """Opens a split for reading in any order.
 
     Args:
-      name: the data set's name in TFDS.
+      name: the dataset's name in TFDS.
       split: the split's name in TFDS.
-      data_dir: where TFDS keeps its data; unset, its default: ``$TFDS_DATA_DIR``, or else
+      data_dir: the directory of TFDS; default None: ``$TFDS_DATA_DIR``, or else
         ``~/tensorflow_datasets``.
-      decoders: for features that are not to be decoded as TFDS does it.
+      decoders: for features that should not be decoded as TFDS does it.
 
     Returns:
       The examples, as a dictionary of features each.
 
     Raises:
-      FileNotFoundError: if the data set is not there, or in a format without random access.
+      FileNotFoundError: if the dataset or one of its files is not there, or in a format without
+        random access.
+      ValueError: if a file is truncated.
     """
     builder = tfds.builder(name, data_dir=data_dir)
     if not builder.is_prepared():
@@ -33,14 +36,43 @@ def open_split(
     file_format = builder.info.file_format
     if file_format not in tfds.core.FileFormat.with_random_access():
         raise FileNotFoundError(_how_to_prepare(builder, f"it is there as {file_format.value}"))
+    if file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        _check_shards(builder.info.splits[split])
     return builder.as_data_source(split, decoders=decoders)
+
+
+def read_rows(source: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """Reads all examples of a split in one call, twice as fast as one by one.
+
+    Raises:
+      ValueError: if a file is damaged.
+    """
+    try:
+        return source.__getitems__(range(len(source)))
+    except RuntimeError as error:
+        raise ValueError(f"{name} cannot be read: {error}.") from error
+
+
+def _check_shards(split: tfds.core.SplitInfo) -> None:
+    """Raises unless every file is there and has as many examples as it was written with."""
+    for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing; the dataset is incomplete.")
+        try:
+            reader = ArrayRecordReader(str(path))  # reads the index at the end of the file
+            found = reader.num_records()
+            reader.close()  # raises what went wrong
+        except RuntimeError as error:
+            raise ValueError(f"{path} is truncated or damaged: {error}.") from error
+        if found != expected:
+            raise ValueError(f"{path} must have {expected} examples, got {found}.")
 
 
 def _how_to_prepare(builder: tfds.core.DatasetBuilder, found: str) -> str:
     path, name = builder.data_path, builder.name
     by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     return (
-        f"no data set {name} with random access in {path}: {found}. Prepare it with\n"
+        f"no dataset {name} with random access in {path}: {found}. Prepare it with\n"
         f"  tfds build {name} --file_format=array_record --data_dir={path.parents[1]}\n"
         f"which needs TensorFlow and may run in another environment or on another machine."
         + (f"\nFirst get by hand: {by_hand.strip()}" if by_hand else "")
