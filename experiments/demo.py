@@ -7,23 +7,24 @@ Three seeds each; a table and a figure at the end::
 
 import time
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.data import Dataset
-from experiments.data import pipeline as feeds
+from experiments.configs.base import with_changes
+from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
 from experiments.reporting.curves import Panel, plot_curves
 from experiments.reporting.tables import Result, markdown_table, write_json
-from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
+from experiments.tasks.table import load_dataset
+from experiments.training.loggers import NullLogger
+from experiments.training.metrics import METRICS, Record
+from experiments.training.seeds import train_seeds
 
 SEEDS = 3
 
@@ -33,7 +34,7 @@ SEEDS = 3
 #   rho              0.05   0.1    0.2       rho               0.5    1      2
 #   SAM              96.06  96.30  95.49     ASAM              95.60  95.83  94.56
 #   Lookbehind-SAM   95.02  96.64  97.11     Lookbehind-ASAM   95.60  96.88  95.60
-# By the name in table and figure, what each row changes in the config.
+# Row label -> config overrides.
 ROWS: Mapping[str, Mapping[str, Any]] = {
     "SGD": {"method": "none"},
     "SAM": {"method": "sam:rho=0.1"},
@@ -51,10 +52,17 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
-_PANELS = [
-    Panel("test_accuracy", "test accuracy, %", scale=100),
-    Panel("train_loss", "training loss, on the noisy labels"),
-]
+
+class _Progress(NullLogger):
+    """Progress bar over the gradients of all rows and seeds."""
+
+    def __init__(self, bar: tqdm, epoch_gradients: int):
+        self._bar, self._epoch_gradients = bar, epoch_gradients
+
+    def end_epoch(self, record: Record) -> None:
+        accuracy = _accuracy(record)
+        self._bar.set_postfix({accuracy: METRICS[accuracy].text(record[accuracy])})
+        self._bar.update(self._epoch_gradients)
 
 
 def main(config: ConfigDict, workdir: Path | None) -> None:
@@ -62,63 +70,60 @@ def main(config: ConfigDict, workdir: Path | None) -> None:
     workdir = workdir or Path("runs") / "demo"
     with cli.user_errors():
         workdir.mkdir(parents=True, exist_ok=True)
-        dataset = feeds.load(config)
+        num_examples = len(load_dataset(config).train.labels)
         configs = {name: with_changes(config, changes) for name, changes in ROWS.items()}
-        total = sum(SEEDS * c.epochs * _epoch_gradients(c, dataset) for c in configs.values())
+        total = sum(SEEDS * c.epochs * epoch_gradients(c, num_examples) for c in configs.values())
     with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
-        results = [train_seeds(name, c, dataset, bar) for name, c in configs.items()]
+        results = [run_seeds(name, c, num_examples, bar) for name, c in configs.items()]
 
-    table = markdown_table(results)
+    accuracy = _accuracy(results[0].curves)
+    table = markdown_table(results, accuracy)
     figure = workdir / "curves.png"
     (workdir / "results.md").write_text(table + "\n", encoding="utf-8")
     write_json(workdir / "results.json", results)
     print(f"\n{table}\n\nMean ± standard deviation over {SEEDS} seeds, after the last epoch.")
-    plot_curves(figure, {result.name: result.curves for result in results}, _PANELS)
+    panels = [
+        Panel(accuracy, METRICS[accuracy].heading, METRICS[accuracy].scale),
+        Panel("train_loss", "training loss, on the noisy labels"),
+    ]
+    plot_curves(figure, {result.name: result.curves for result in results}, panels)
     print(f"Figure: {figure}")
 
 
-def with_changes(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
-    """A copy of the config with some keys set."""
-    config = deepcopy(config)
-    config.update(changes)
-    return config
-
-
-def train_seeds(name: str, config: ConfigDict, dataset: Dataset, bar: tqdm) -> Result:
-    """Trains one method with every seed, one after the other, with one compiled program.
-
-    Not side by side under ``jax.vmap``: that makes grouped convolutions, 2 to 3 times slower here
-    on a CPU, and turns a ``lax.cond`` that skips gradients into one that takes both branches.
-    """
+def run_seeds(name: str, config: ConfigDict, num_examples: int, bar: tqdm) -> Result:
+    """Trains one row with every seed."""
     started = time.perf_counter()
+    bar.set_description(name)
+    steps = config.epochs * steps_per_epoch(num_examples, config.batch_size)
+    logger = _Progress(bar, epoch_gradients(config, num_examples))
+    seeds = range(config.seed, config.seed + SEEDS)
+    histories, applied = [], []
     with cli.user_errors():
-        program = compiled(make_program(config, dataset))
-    steps = config.epochs * feeds.steps_per_epoch(config, len(dataset.train.labels))
-    curves, ascents = [], []
-    for seed in range(config.seed, config.seed + SEEDS):
-        curve = []
-        for epoch in run_epochs(program, dataset, seed, config.epochs):
-            curve.append(fetch_metrics(epoch))
-            bar.set_description(f"{name}, seed {seed}: test {curve[-1]['test_accuracy']:.1%}")
-            bar.update(_epoch_gradients(config, dataset))
-        curves.append(curve)
-        # A policy counts the steps on which it took the ascent; the others always do.
-        ascents.append(optax.tree.get(epoch.state.opt_state, "applied", steps))
-    per_ascent = method(config.method).extra_gradients
-    shares = np.array(jax.device_get(ascents)) / steps if per_ascent else np.zeros(SEEDS)
+        for state, history in train_seeds(config, seeds, logger):
+            histories.append(history)
+            # A policy counts its sharpness-aware steps; without one, all steps are.
+            applied.append(optax.tree.get(state.opt_state, "applied", steps))
+    extra_gradients = method(config.method).extra_gradients
+    fractions = np.array(applied) / steps if extra_gradients else np.zeros(SEEDS)
+    metrics = [name for name in histories[0][0] if name != "epoch"]
     return Result(
         name,
-        {m: np.array([[e[m] for e in curve] for curve in curves]) for m in curves[0][0]},
-        applied=shares,
-        gradients=1 + shares.mean().item() * per_ascent,
+        {m: np.array([[record[m] for record in h] for h in histories]) for m in metrics},
+        applied=fractions,
+        gradients=1 + fractions.mean().item() * extra_gradients,
         seconds=time.perf_counter() - started,
     )
 
 
-def _epoch_gradients(config: ConfigDict, dataset: Dataset) -> int:
-    """Gradients of an epoch in which every step takes the ascent."""
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    """The name of the evaluated accuracy: of the held-out examples, if there are any."""
+    return "val_accuracy" if "val_accuracy" in metrics else "test_accuracy"
+
+
+def epoch_gradients(config: ConfigDict, num_examples: int) -> int:
+    """Gradients of an epoch in which every step is sharpness-aware."""
     per_step = 1 + method(config.method).extra_gradients
-    return per_step * feeds.steps_per_epoch(config, len(dataset.train.labels))
+    return per_step * steps_per_epoch(num_examples, config.batch_size)
 
 
 if __name__ == "__main__":

@@ -5,172 +5,120 @@ For example::
     python -m experiments.train --config=experiments/configs/digits.py \
         --config.method=lookbehind_sam:k=5,alpha=0.5 --workdir=runs/mine
 
-``configs/base.py`` lists every key, ``docs/training.md`` has the rest. The same command again goes
-on where the last one stopped.
+``configs/base.py`` lists every key, ``docs/training.md`` has the rest. The same command again
+resumes after the last finished epoch.
 """
 
-from copy import deepcopy
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 from absl import flags, logging
 from ml_collections import ConfigDict
 
 from experiments import cli, models
-from experiments.configs.validation import check_ranges
-from experiments.data import pipeline as feeds
-from experiments.methods.table import method
-from experiments.parallel import multihost as hosts
-from experiments.parallel.mesh import make_mesh, place, replicated
-from experiments.training import metrics
-from experiments.training import run_dir as files
-from experiments.training.checkpoints import Checkpoints, Progress
-from experiments.training.loggers import Logs, Silence
-from experiments.training.method_switch import methods_by_epoch
-from experiments.training.setup import Program, build_program, compiled, keys, take_steps
+from experiments.data.pipeline import Pipeline
+from experiments.methods.spec import file_name
+from experiments.parallel import multihost
+from experiments.training import run_dir
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.loggers import Logger, NullLogger, RunLogger
+from experiments.training.loop import Trainer, train
+from experiments.training.metrics import (
+    METRICS,
+    AllStepsSkippedError,
+    NotFiniteError,
+    Record,
+    best_epoch,
+)
+from experiments.training.setup import abstract_state, make_run, seed_keys
 from experiments.training.state import TrainState
 
 
-class Run(NamedTuple):
-    """What a config comes to.
-
-    Attributes:
-      config: the config.
-      feed: its data.
-      methods: the name of each epoch's method.
-      programs: by that name.
-      sharding: how the state is placed: the same on all devices.
-    """
-
-    config: ConfigDict
-    feed: feeds.Feed
-    methods: list[str]
-    programs: dict[str, Program]
-    sharding: jax.sharding.NamedSharding
-
-    @property
-    def steps(self) -> int:
-        """Number of steps of an epoch."""
-        return feeds.steps_per_epoch(self.config, self.feed.facts.examples)
-
-
 def main(config: ConfigDict, workdir: Path | None = None) -> None:
-    """Runs ``config``, or the rest of it; results go to ``workdir``."""
+    """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint."""
     workdir = workdir or default_workdir(config)
     with cli.user_errors():
-        files.check_config(workdir, config)
-        run = make_run(config)
-        if hosts.is_first():
+        run_dir.check_config(workdir, config)
+        trainers, pipeline = make_run(config)
+        if multihost.is_main_process():
             workdir.mkdir(parents=True, exist_ok=True)
-            files.write_config(workdir, config)
-    folder = workdir / files.CHECKPOINTS
+            run_dir.write_config(workdir, config)
+    folder = workdir / run_dir.CHECKPOINTS
     with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
-        progress = checkpoints.restore(partial(shapes_after, run))
+        progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
-            progress = Progress(initial_state(run), [])
+            state, history = initial_state(config, trainers[0]), []
         else:
-            logging.warning("Going on after epoch %d.", len(progress.history))
-        train(run, progress, checkpoints, workdir)
-    if hosts.is_first():
-        print(summary(run, workdir))
+            state, history = progress
+            logging.warning("Resuming after epoch %d.", len(history))
+        try:
+            with make_logger(config, workdir, pipeline, trainers[0].score, history) as logger:
+                _, history = train(
+                    trainers, pipeline, state, history, logger=logger, save=checkpoints.save
+                )
+        except (NotFiniteError, AllStepsSkippedError) as error:
+            message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
+            raise ValueError(f"{message} {_advice(error)}") from error
+    if multihost.is_main_process():
+        print(summary(trainers, history, workdir))
 
 
 def default_workdir(config: ConfigDict) -> Path:
     """A folder named after the run."""
-    return Path("runs") / f"{config.dataset}-{config.model}-{config.method}-seed{config.seed}"
+    name = f"{config.dataset}-{config.model}-{file_name(config.method)}-seed{config.seed}"
+    return Path("runs") / name
 
 
-def make_run(config: ConfigDict) -> Run:
-    """Loads the data and builds the program of every method that the config uses."""
-    check_ranges(config)  # before the data is opened, which can take long
-    mesh = make_mesh()
-    names = methods_by_epoch(config)
-    _, order_key = keys(config.seed)
-    feed = feeds.make(config, mesh, order_key)
-    programs = {}
-    for name in dict.fromkeys(names):
-        its_config = deepcopy(config)
-        its_config.method = name
-        programs[name] = compiled(build_program(its_config, feed.facts, feed.select, mesh))
-    return Run(config, feed, names, programs, replicated(mesh))
-
-
-def initial_state(run: Run) -> TrainState:
+def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:
     """The state before the first step."""
-    path = run.config.pretrained
-    load = partial(models.load_vit_checkpoint, path) if path else None
-    init_key, _ = keys(run.config.seed)
-    return place(run.programs[run.methods[0]].init(init_key, load), run.sharding)
+    load = partial(models.load_vit_checkpoint, config.pretrained) if config.pretrained else None
+    init_key, _ = seed_keys(config.seed)
+    return trainer.init(init_key, load)
 
 
-def shapes_after(run: Run, epochs: int) -> TrainState:
-    """Shapes, types and placement of the state after so many epochs."""
-    init_key, _ = keys(run.config.seed)
-    shapes = jax.eval_shape(run.programs[run.methods[epochs - 1]].init, init_key)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=run.sharding), shapes
+def make_logger(
+    config: ConfigDict, workdir: Path, pipeline: Pipeline, score: str, history: Sequence[Record]
+) -> Logger:
+    """The logger of this process."""
+    if not multihost.is_main_process():
+        return NullLogger()
+    return RunLogger(
+        workdir,
+        history,
+        epochs=config.epochs,
+        steps_per_epoch=pipeline.steps_per_epoch,
+        examples_per_step=pipeline.examples_per_step,
+        score=score,
+        unit=pipeline.unit,
     )
 
 
-def train(run: Run, progress: Progress, checkpoints: Checkpoints, workdir: Path) -> None:
-    """Trains to the last epoch, with a line in the logs and a checkpoint after each."""
-    state, history = progress
-    first = len(history)
-    with Logs(workdir, run.config, history, run.steps) if hosts.is_first() else Silence() as logs:
-        for epoch, batches in enumerate(run.feed.train(first), start=first):
-            name = run.methods[epoch]
-            program = run.programs[name]
-            if epoch and name != run.methods[epoch - 1]:
-                state = place(program.adopt(state, epoch * run.steps), run.sharding)
-            logs.start_epoch(epoch + 1, method(name).title(run.config.optimizer))
-            state, of_steps = take_steps(program, state, batches, logs.watch)
-            of_test = [program.evaluate(state, batch) for batch in run.feed.test()]
-            try:
-                means = metrics.of_epoch(of_steps, of_test)
-            except (metrics.NotFiniteError, metrics.NoStepError) as error:
-                raise ValueError(_stopped(error, epoch, run.steps, checkpoints)) from error
-            history = [*history, {"epoch": epoch + 1} | means]
-            logs.end_epoch(history[-1])
-            checkpoints.save(Progress(state, history))
+def _advice(error: NotFiniteError | AllStepsSkippedError) -> str:
+    skip = ", or skip such steps with skip_nonfinite" if isinstance(error, NotFiniteError) else ""
+    return f"Try a smaller learning_rate or rho in another --workdir{skip}."
 
 
-def _stopped(
-    error: metrics.NotFiniteError | metrics.NoStepError,
-    epoch: int,
-    steps: int,
-    checkpoints: Checkpoints,
-) -> str:
-    """Where the run stopped, with epochs and steps counted from 1, and what may help."""
-    if isinstance(error, metrics.NoStepError):
-        what = f"all {steps} steps of epoch {epoch + 1} were left out, as they were not finite"
-        otherwise = ""
-    else:
-        what = f"the loss is {error.loss} at step {epoch * steps + error.step}"
-        what += f" (epoch {epoch + 1}, step {error.step} of it)"
-        otherwise = ", or leave such steps out with skip_nonfinite"
+def summary(trainers: Sequence[Trainer], history: Sequence[Record], workdir: Path) -> str:
+    """One-line summary of a finished run."""
+    last = history[-1]
+    titles = " then ".join(dict.fromkeys(trainer.title for trainer in trainers))
+    names = [f"{split}_{trainers[-1].score}" for split in ("val", "test")]
+    scores = ", ".join(_score(name, history) for name in names if name in last)
+    seconds = sum(line["seconds"] for line in run_dir.read_lines(workdir / run_dir.TIMING))
     return (
-        f"{what}. The last good checkpoint: {checkpoints.last_good()}. Try a smaller "
-        f"learning_rate or rho in another --workdir{otherwise}."
+        f"{titles}: {scores}, training loss {last['train_loss']:.4f} after {last['epoch']} epochs "
+        f"and {seconds:.1f} s; written to {workdir}"
     )
 
 
-def summary(run: Run, workdir: Path) -> str:
-    """A sentence on how the run ended."""
-    last = files.read_lines(workdir / files.METRICS)[-1]
-    seconds = sum(line["seconds"] for line in files.read_lines(workdir / files.TIMING))
-    titles = " then ".join(
-        method(name).title(run.config.optimizer) for name in dict.fromkeys(run.methods)
-    )
-    split = "validation" if run.config.validation else "test"
-    return (
-        f"{titles}: {split} accuracy {last['test_accuracy']:.2%}, training loss "
-        f"{last['train_loss']:.4f} after {last['epoch']} epochs and {seconds:.1f} s; "
-        f"written to {workdir}"
-    )
+def _score(name: str, history: Sequence[Record]) -> str:
+    """The metric after the last and the best epoch."""
+    metric, last, best = METRICS[name], history[-1], best_epoch(history, name)
+    text = f"{metric.label} {metric.text(last[name])}"
+    return f"{text} (best {metric.text(best[name])} after epoch {best['epoch']})"
 
 
 if __name__ == "__main__":
-    flags.adopt_module_key_flags(hosts)  # --help shows them
-    cli.run(main, before=hosts.connect)
+    flags.adopt_module_key_flags(multihost)  # --help shows them
+    cli.run(main, before=multihost.connect)

@@ -20,11 +20,10 @@ from tqdm import tqdm
 
 import optax_lookbehind as ol
 from experiments.configs import digits
-from experiments.data import pipeline as feeds
-from experiments.demo import with_changes
+from experiments.configs.base import with_changes
 from experiments.methods.method import Method
 from experiments.methods.table import METHODS
-from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
+from experiments.training.seeds import train_seeds
 
 SEEDS, LEARNING_RATES = 5, (0.0075, 0.015, 0.03)
 K, RHO, ALPHA = 2, 0.1, "adaptive"
@@ -85,14 +84,11 @@ def with_lengths(policy: optax.GradientTransformationExtraArgs) -> optax.Gradien
 
 
 def measure(config: ConfigDict) -> list[float]:
-    """Accuracy mean and deviation, share of sharp steps, mean lengths of sharp and plain steps."""
-    dataset = feeds.load(config)
-    program = compiled(make_program(config, dataset))
+    """Accuracy mean and deviation, %SAM, mean lengths of sharp and plain steps."""
     accuracies, sums = [], []
-    for seed in range(SEEDS):
-        *_, last = run_epochs(program, dataset, seed, config.epochs)
-        accuracies.append(100 * fetch_metrics(last)["test_accuracy"])
-        lengths = last.state.opt_state[0]
+    for state, history in train_seeds(config, range(SEEDS)):
+        accuracies.append(100 * history[-1]["val_accuracy"])
+        lengths = state.opt_state[0]
         sums.append([lengths.sharp, lengths.plain, lengths.inner.applied, lengths.inner.count])
     sharp, plain, applied, count = np.sum(sums, axis=0)
     lengths = [sharp / applied, plain / (count - applied) if count > applied else np.nan]

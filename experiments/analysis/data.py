@@ -13,8 +13,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from experiments.analysis.functions import TestBatch
 from experiments.data import Examples, imagenet
-from experiments.data import pipeline as feeds
-from experiments.data.pipeline import Facts
+from experiments.data.dataset import DatasetInfo, info_of
+from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
 
 # The config keys that determine the examples of a run and their normalization.
 _KEYS = (
@@ -40,7 +40,7 @@ class Data(NamedTuple):
       test: test examples, likewise.
     """
 
-    facts: Facts
+    facts: DatasetInfo
     train: Examples
     test: Examples
 
@@ -64,16 +64,18 @@ def load(config: ConfigDict, max_train: int, max_test: int) -> Data:
 
 @cache
 def _load(config: FrozenConfigDict, max_train: int, max_test: int) -> Data:
-    if config.dataset == "imagenet2012":
-        splits = imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
+    if config.dataset == imagenet.NAME:
+        splits = open_imagenet(config)
         # TFDS stores the examples shuffled: the first ones are a random subset.
         train = _read(splits.train, max_train, config.image_size)
-        test = _read(splits.test, max_test, config.image_size)
-        return Data(feeds.streamed_facts(config, splits), *jax.device_put((train, test)))
-    dataset = feeds.load(config)
+        held_out = splits.test if splits.val is None else splits.val
+        test = _read(held_out, max_test, config.image_size)
+        return Data(imagenet_info(config, splits), *jax.device_put((train, test)))
+    dataset = load_dataset(config)
     train = _random_subset(dataset.train, max_train)
-    test = _random_subset(dataset.test, max_test)
-    return Data(feeds.facts_of(dataset), *jax.device_put((train, test)))
+    held_out = dataset.test if dataset.val is None else dataset.val
+    test = _random_subset(held_out, max_test)
+    return Data(info_of(dataset), *jax.device_put((train, test)))
 
 
 def _random_subset(examples: Examples, limit: int) -> Examples:

@@ -13,7 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.data import Examples
-from experiments.data.pipeline import Facts
+from experiments.data.dataset import DatasetInfo
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification
 
@@ -87,7 +87,7 @@ class Functions(NamedTuple):
     statistics: Callable[[nnx.State, Batch], nnx.State]
 
 
-def architecture(config: ConfigDict, facts: Facts) -> Architecture:
+def architecture(config: ConfigDict, facts: DatasetInfo) -> Architecture:
     """The architecture of a run."""
     return Architecture(
         config.model,

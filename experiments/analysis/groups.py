@@ -11,7 +11,7 @@ from experiments.methods.table import method
 from experiments.training import run_dir as files
 
 # Config keys in which the runs of a group may differ: the seed, and how and where they ran.
-_IGNORED_KEYS = ("seed", "keep_every", *files.PLACES)
+_IGNORED_KEYS = ("seed", "keep_every", *files.RESUMABLE_KEYS)
 # Keys that a name mentions even if no two groups have the same method.
 _ALWAYS_NAMED = ("dataset", "model")
 

@@ -24,7 +24,7 @@ from experiments.configs import base
 from experiments.data import Examples
 from experiments.methods.table import method
 from experiments.training import run_dir as files
-from experiments.training.checkpoints import kept_epochs, read_parts
+from experiments.training.checkpoints import kept_epochs, read_fields
 from experiments.training.method_switch import methods_by_epoch
 from experiments.training.state import weights_of
 
@@ -173,7 +173,7 @@ def _read(run: Run, epoch: int) -> Checkpoint:
     # As the method wraps them: for Lookahead, fast and slow weights.
     wrap_params = method(methods_by_epoch(run.config)[epoch - 1]).row.wrap_params
     abstract = {"params": jax.eval_shape(wrap_params, params), "batch_stats": statistics}
-    state = read_parts(run.path / files.CHECKPOINTS, epoch, abstract)
+    state = read_fields(run.path / files.CHECKPOINTS, epoch, abstract)
     return Checkpoint(epoch, weights_of(state["params"]), state["batch_stats"])
 
 

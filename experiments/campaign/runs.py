@@ -85,7 +85,7 @@ def folder_name(config: ConfigDict, command: Command) -> str:
     do not count.
     """
     changed = different(config, command.defaults())
-    identity = {key: value for key, value in changed.items() if key not in run_dir.PLACES}
+    identity = {key: value for key, value in changed.items() if key not in run_dir.RESUMABLE_KEYS}
     identity = json.dumps(identity, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGITS]
     words = [config.get(key) for key in ("dataset", "model", "method")]

@@ -1,5 +1,9 @@
 """The keys that all set-ups share, and what they mean."""
 
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -8,11 +12,13 @@ def get_config() -> ConfigDict:
     """Returns the defaults; every key can be set as ``--config.key=value``."""
     config = ConfigDict()
 
+    config.task = "classification"  # a name in experiments/tasks/table.py
     config.dataset = placeholder(str)  # a name in experiments/data
     config.data_dir = placeholder(str)  # where TFDS keeps it; unset: where TFDS looks by itself
     config.image_size = 224  # of the crops of a streamed data set
     config.workers = 8  # processes that decode a streamed data set
-    config.validation = 0.0  # share of the training set to evaluate on instead of the test set
+    config.validation = 0.0  # fraction of the training set to hold out and evaluate on (val_*)
+    config.eval_test = False  # with validation: evaluate on the test set too (test_*)
     config.train_examples = placeholder(int)  # how many to train on; unset: all
     config.label_noise = 0.0  # share of the training labels that are wrong
     config.noise_seed = 0  # which ones; fixed, so that all runs see the same labels
@@ -41,4 +47,11 @@ def get_config() -> ConfigDict:
     config.skip_nonfinite = 0  # how many steps in a row to leave out if not finite; 0: stop
     config.keep_every = placeholder(int)  # n: every n-th checkpoint as well; unset: the newest two
     config.seed = 0  # of the initial weights, the order of the examples, and augmentation
+    return config
+
+
+def with_changes(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """Returns a copy of the config with some keys set."""
+    config = deepcopy(config)
+    config.update(changes)
     return config

@@ -10,10 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, Examples
+from experiments.data.dataset import PADDING, Dataset, Examples
 from experiments.data.splits import hold_out
-
-PADDING = -1  # label of rows that only fill up a batch
 
 
 class Stream(NamedTuple):
@@ -75,7 +73,7 @@ def class_incremental(
     """
     _check(dataset, tasks, classes_per_task, held_out, evaluate_on, examples_per_class)
     split = hold_out(dataset, held_out)
-    evaluation = dataset.test if evaluate_on == "test" else split.test
+    evaluation = dataset.test if evaluate_on == "test" else split.val
     order = list(range(dataset.num_classes))
     random.Random(seed).shuffle(order)
     order = order[: tasks * classes_per_task]

@@ -1,8 +1,10 @@
-"""What a data set is."""
+"""Containers of examples and datasets, and padding."""
 
 from typing import NamedTuple
 
 import numpy as np
+
+PADDING = -1  # the label of examples that only pad a batch; they count for nothing
 
 
 class Examples(NamedTuple):
@@ -10,7 +12,7 @@ class Examples(NamedTuple):
 
     Attributes:
       images: ``[example, height, width, channel]``, as stored: uint8, not normalized.
-      labels: ``[example]``, int32, from 0.
+      labels: ``[example]``, int32, from 0; or ``PADDING``.
     """
 
     images: np.ndarray
@@ -18,15 +20,16 @@ class Examples(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A classification task.
+    """A dataset for image classification.
 
     Attributes:
-      train: what is trained on.
-      test: what is evaluated on, after training and never for choosing anything.
+      train: examples to train on.
+      test: examples to evaluate on, after training and never for choosing anything.
       num_classes: number of classes.
       mean: mean of the training images per channel, in their units.
       std: standard deviation likewise. Models see ``(images - mean) / std``.
       augment: whether it is usual to train on random crops and flips of the images.
+      val: examples held out of the training set to choose settings on, if any.
     """
 
     train: Examples
@@ -35,3 +38,46 @@ class Dataset(NamedTuple):
     mean: np.ndarray
     std: np.ndarray
     augment: bool = False
+    val: Examples | None = None
+
+
+class DatasetInfo(NamedTuple):
+    """Static properties of a dataset.
+
+    Attributes:
+      num_examples: number of training examples.
+      image_shape: height, width and channels.
+      num_classes: number of classes.
+      mean: mean of the stored images, per channel.
+      std: standard deviation likewise.
+      augment: whether to crop and flip images in the training step.
+    """
+
+    num_examples: int
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    mean: np.ndarray
+    std: np.ndarray
+    augment: bool
+
+
+def info_of(dataset: Dataset) -> DatasetInfo:
+    """The static properties of a dataset in memory."""
+    images = dataset.train.images
+    return DatasetInfo(
+        len(images),
+        images.shape[1:],
+        dataset.num_classes,
+        dataset.mean,
+        dataset.std,
+        dataset.augment,
+    )
+
+
+def pad(examples: Examples, size: int) -> Examples:
+    """Pads to ``size`` examples with black images that are labelled ``PADDING``."""
+    missing = size - len(examples.labels)
+    return Examples(
+        np.pad(examples.images, ((0, missing), *((0, 0),) * 3)),
+        np.pad(examples.labels, (0, missing), constant_values=PADDING),
+    )

@@ -4,11 +4,12 @@
     batches = stream(train_batches(splits.train, batch_size=512, seed=0), workers=8)
     batch = next(batches)
 
-After ``step`` steps, ``stream(train_batches(...)[step:])`` goes on, with any number of workers.
+After ``step`` steps, ``stream(train_batches(...)[step:])`` resumes, with any number of workers.
 So do Grain's ``get_state`` and ``set_state``, but only with the number of workers that the state
-is from: with another, Grain fails or goes on at a wrong batch.
+is from: with another, Grain fails or resumes at a wrong batch.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,28 +19,30 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data import crops
-from experiments.data.dataset import Examples
+from experiments.data.dataset import PADDING, Examples
+from experiments.data.splits import check_fraction
 from experiments.data.tfds_source import open_split
 
+NAME = "imagenet2012"  # in TFDS
 NUM_CLASSES = 1000
 MEAN = 255 * np.float32([0.485, 0.456, 0.406])
 STD = 255 * np.float32([0.229, 0.224, 0.225])
-
-PADDING = -1  # the label of examples that only fill up a batch
 
 _THREADS = 8
 
 
 class Splits(NamedTuple):
-    """Encoded images and labels, read when they are asked for.
+    """Encoded images and labels, read lazily.
 
     Attributes:
-      train: what is trained on.
-      test: what is evaluated on.
+      train: examples to train on.
+      test: the official validation set, which everyone reports as the test set.
+      val: training examples that are held out, if any.
     """
 
     train: grain.MapDataset
     test: grain.MapDataset
+    val: grain.MapDataset | None = None
 
 
 def open_splits(
@@ -48,16 +51,14 @@ def open_splits(
     """Opens the training and the evaluation images.
 
     Args:
-      data_dir: where TFDS keeps its data; unset, its default.
-      validation: the share of the training images to evaluate on in place of the official
-        validation set, in [0, 1).
-      train_examples: how many of the other training images to train on; unset, all.
+      data_dir: directory of TFDS, default None: its own default.
+      validation: fraction of the training images to hold out, in [0, 1).
+      train_examples: how many of the other training images to train on, default None: all.
 
     Raises:
       FileNotFoundError: if the data has not been prepared; the message says how.
     """
-    if not 0 <= validation < 1:
-        raise ValueError(f"validation must be a share in [0, 1), got {validation}.")
+    check_fraction("validation", validation)
     train = _encoded("train", data_dir)
     held = round(validation * len(train))
     if train_examples is not None and not 1 <= train_examples <= len(train) - held:
@@ -65,8 +66,8 @@ def open_splits(
             f"train_examples must be in [1, {len(train) - held}], got {train_examples}."
         )
     # TFDS stores them shuffled, so that the first ones are a fixed random choice.
-    test = train[:held] if held else _encoded("validation", data_dir)
-    return Splits(train[held:][:train_examples], test)
+    val = train[:held] if held else None
+    return Splits(train[held:][:train_examples], _encoded("validation", data_dir), val)
 
 
 def train_batches(
@@ -75,6 +76,7 @@ def train_batches(
     seed: int,
     shards: grain.sharding.ShardOptions | None = None,
     image_size: int = 224,
+    num_minibatches: int = 1,
 ) -> grain.MapDataset:
     """Random crops and flips of the images in random order, epoch after epoch without end.
 
@@ -83,20 +85,24 @@ def train_batches(
 
     Args:
       examples: encoded images and labels.
-      batch_size: number of examples of a step, of all processes together.
+      batch_size: number of examples of a minibatch, of all processes together.
       seed: of the order, the crops and the flips.
-      shards: which of how many processes this is; unset, as JAX has it.
+      shards: which of how many processes this is, default None: as JAX has it.
       image_size: height and width of the crops.
+      num_minibatches: number of minibatches of a step; several are stacked.
 
     Returns:
       This process's part of each step's batch: ``Examples`` of uint8 images and int32 labels.
     """
     shards = shards or grain.sharding.ShardByJaxProcess()
-    whole = len(examples) // batch_size * batch_size
+    step_size = batch_size * num_minibatches
+    whole = len(examples) // step_size * step_size
     if not whole:
-        raise ValueError(f"batch_size must be in [1, {len(examples)}], got {batch_size}.")
+        largest = len(examples) // num_minibatches
+        raise ValueError(f"batch_size must be in [1, {largest}], got {batch_size}.")
     cropped = examples.seed(seed).shuffle().random_map(partial(_train_example, size=image_size))
-    return _shard(cropped, whole, batch_size, shards).repeat()
+    batches = _shard(cropped, whole, batch_size, shards)
+    return (batches.batch(num_minibatches) if num_minibatches > 1 else batches).repeat()
 
 
 def eval_batches(
@@ -107,24 +113,24 @@ def eval_batches(
 ) -> grain.MapDataset:
     """Each image once, its center, in a fixed order.
 
-    The last batch is filled up with images that are labelled ``PADDING``: all batches have one
-    shape, and all processes equally many.
+    The last batch is padded with images that are labelled ``PADDING``: all batches have one shape,
+    and all processes equally many.
 
     Args:
       examples: encoded images and labels.
       batch_size: number of examples of a batch, of all processes together.
-      shards: which of how many processes this is; unset, as JAX has it.
+      shards: which of how many processes this is, default None: as JAX has it.
       image_size: height and width of the images.
 
     Returns:
       This process's part of each batch, as ``train_batches`` has it.
     """
     shards = shards or grain.sharding.ShardByJaxProcess()
-    filled = -(-len(examples) // batch_size) * batch_size
+    padded = math.ceil(len(examples) / batch_size) * batch_size
     centers = examples.repeat().map_with_index(
         partial(_eval_example, examples=len(examples), size=image_size)
     )
-    return _shard(centers, filled, batch_size, shards)
+    return _shard(centers, padded, batch_size, shards)
 
 
 def stream(batches: grain.MapDataset, workers: int = 0) -> grain.DatasetIterator:
@@ -148,7 +154,7 @@ def stream(batches: grain.MapDataset, workers: int = 0) -> grain.DatasetIterator
 def _encoded(split: str, data_dir: str | None) -> grain.MapDataset:
     # Decoded with the crop, in the worker processes.
     as_stored = {"image": tfds.decode.SkipDecoding()}
-    return grain.MapDataset.source(open_split("imagenet2012", split, data_dir, as_stored))
+    return grain.MapDataset.source(open_split(NAME, split, data_dir, as_stored))
 
 
 def _shard(

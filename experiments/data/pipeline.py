@@ -1,172 +1,202 @@
-"""Where a run's batches come from: the whole set on every device, or a stream from the host."""
+"""Input pipelines: datasets resident on the devices, or streamed from the host."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import count, islice
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
+from jax.sharding import Mesh, NamedSharding
 
-from experiments import data
-from experiments.data import Dataset, Examples, imagenet
-from experiments.parallel.mesh import divided, from_each_process, place, replicated, rounded_up
+from experiments.data import imagenet
+from experiments.data.dataset import Dataset, DatasetInfo, Examples, info_of, pad
+from experiments.parallel.mesh import (
+    batch_sharding,
+    global_batch,
+    replicated,
+    round_up,
+    to_devices,
+)
 
-
-class Facts(NamedTuple):
-    """What model and step are built from.
-
-    Attributes:
-      examples: number of training examples.
-      image_shape: height, width and channels.
-      num_classes: number of classes.
-      mean: what is subtracted from stored images, per channel.
-      std: what they are then divided by.
-      augment: whether to crop and flip them in the step.
-    """
-
-    examples: int
-    image_shape: tuple[int, int, int]
-    num_classes: int
-    mean: np.ndarray
-    std: np.ndarray
-    augment: bool
+Batch = Any  # a pytree of arrays, examples along the leading axis
+Epoch = Iterable[Batch]
 
 
-class Feed(NamedTuple):
-    """The batches of a run. What an epoch has follows from its number: nothing else is to be kept.
+class Pipeline(NamedTuple):
+    """The batches of a run.
+
+    Epochs are a pure function of their index, so checkpoints need no iterator state.
 
     Attributes:
-      facts: about the data.
-      train: from which epoch on, to the arguments that each step takes besides the state: an
-        iterator over epochs, of iterators over steps.
-      test: the evaluation set, in batches that the devices divide.
-      select: arguments of a step to its batch, inside the compiled step.
+      info: static properties of the dataset.
+      steps_per_epoch: number of batches of an epoch.
+      examples_per_step: number of examples of a batch.
+      train: ``(first_epoch) -> iterator over epochs of iterators over batches``, without end. For a
+        method that switches minibatches, a batch is several stacked ones: ``[minibatch, example]``.
+      evaluation: name of the split -> ``() -> iterator over batches``. The names are "val", "test"
+        or both. Batches have one size that the devices divide; the last one is padded.
+      unit: name of the examples in progress bar and timing.
     """
 
-    facts: Facts
-    train: Callable[[int], Iterator[Iterable[tuple]]]
-    test: Callable[[], Iterable[Examples]]
-    select: Callable[..., Examples]
+    info: DatasetInfo
+    steps_per_epoch: int
+    examples_per_step: int
+    train: Callable[[int], Iterator[Epoch]]
+    evaluation: Mapping[str, Callable[[], Iterable[Batch]]]
+    unit: str = "images"
 
 
-def steps_per_epoch(config: ConfigDict, examples: int) -> int:
-    """Number of whole batches."""
-    if not 1 <= config.batch_size <= examples:
-        raise ValueError(f"batch_size must be in [1, {examples}], got {config.batch_size}.")
-    return examples // config.batch_size
+def in_memory(
+    dataset: Dataset,
+    mesh: Mesh,
+    key: jax.Array,
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    num_minibatches: int = 1,
+    eval_test: bool = False,
+) -> Pipeline:
+    """Returns a pipeline that keeps the whole dataset on every device.
 
+    Args:
+      dataset: the dataset.
+      mesh: devices that divide each batch.
+      key: PRNG key of the order of the examples.
+      batch_size: number of examples of a minibatch; the last, partial one of an epoch is dropped.
+      eval_batch_size: the same for evaluation, rounded up to what the devices divide.
+      num_minibatches: number of minibatches of a training step.
+      eval_test: whether to evaluate on the test set in addition to ``dataset.val``.
+    """
+    info = info_of(dataset)
+    steps = steps_per_epoch(info.num_examples, batch_size, num_minibatches)
+    sharding = _train_sharding(mesh, num_minibatches)
+    train_set = to_devices(dataset.train, replicated(mesh))
 
-def load(config: ConfigDict) -> Dataset:
-    """Loads a data set that fits in memory, with the config's subset, split and label noise."""
-    dataset = data.hold_out(data.load(config.dataset, config.data_dir), config.validation)
-    dataset = data.take(dataset, config.train_examples)
-    dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
-    return dataset._replace(**_scale(config, dataset.mean, dataset.std))
+    def train(first_epoch: int) -> Iterator[Epoch]:
+        for epoch in count(first_epoch):
+            rows = epoch_rows(
+                key, epoch, info.num_examples, batch_size, num_minibatches, sharding=sharding
+            )
+            yield (gather(train_set, step_rows, sharding) for step_rows in rows)
 
+    def on_devices(examples: Examples) -> list[Examples]:
+        size = round_up(min(eval_batch_size, len(examples.labels)), mesh.size)
+        batches = padded_batches(examples, size)
+        return [to_devices(batch, batch_sharding(mesh)) for batch in batches]
 
-def make(config: ConfigDict, mesh: Mesh, key: jax.Array) -> Feed:
-    """The config's data; ``key`` decides the order of a set in memory."""
-    if config.dataset == "imagenet2012":
-        return streamed(config, mesh)
-    return resident(config, load(config), mesh, key)
-
-
-def facts_of(dataset: Dataset) -> Facts:
-    """The facts about a data set in memory."""
-    images = dataset.train.images
-    return Facts(
-        len(images),
-        images.shape[1:],
-        dataset.num_classes,
-        dataset.mean,
-        dataset.std,
-        dataset.augment,
+    eval_sets = evaluation_sets(dataset.val, dataset.test, eval_test)
+    evaluation = {name: on_devices(examples) for name, examples in eval_sets.items()}
+    return Pipeline(
+        info,
+        steps,
+        batch_size * num_minibatches,
+        train,
+        {name: partial(iter, batches) for name, batches in evaluation.items()},
     )
 
 
-def select_rows(train: Examples, rows: jax.Array) -> Examples:
-    """The batch of a step whose arguments are the training set and rows of it."""
-    return Examples(train.images[rows], train.labels[rows])
+def streamed(
+    splits: imagenet.Splits,
+    info: DatasetInfo,
+    mesh: Mesh,
+    seed: int,
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    num_minibatches: int = 1,
+    eval_test: bool = False,
+    workers: int = 0,
+) -> Pipeline:
+    """Returns a pipeline in which each process reads and decodes its own part of each batch.
 
+    Args:
+      splits: the encoded images.
+      info: static properties of the dataset.
+      mesh: devices that divide each batch.
+      seed: determines order, crops and flips.
+      batch_size: as for :func:`in_memory`, like the arguments up to ``eval_test``.
+      eval_batch_size: see there.
+      num_minibatches: see there.
+      eval_test: see there.
+      workers: number of decoding processes of each process; 0 for threads.
+    """
+    size = info.image_shape[0]
+    steps = steps_per_epoch(info.num_examples, batch_size, num_minibatches)
+    sharding = _train_sharding(mesh, num_minibatches)
+    batches = imagenet.train_batches(
+        splits.train, batch_size, seed, image_size=size, num_minibatches=num_minibatches
+    )
+    eval_size = round_up(eval_batch_size, mesh.size)
 
-def shuffled(config: ConfigDict, examples: int, key: jax.Array, epoch: int) -> jax.Array:
-    """An epoch's batches, as indices ``[step, example]``; the last, partial batch is dropped."""
-    steps = steps_per_epoch(config, examples)
-    rows = jax.random.permutation(jax.random.fold_in(key, epoch), examples)
-    return rows[: steps * config.batch_size].reshape(steps, config.batch_size)
+    def train(first_epoch: int) -> Iterator[Epoch]:
+        stream = imagenet.stream(batches[first_epoch * steps :], workers)
+        while True:
+            yield (global_batch(batch, sharding) for batch in islice(stream, steps))
 
+    def evaluate(examples: Any) -> Iterator[Examples]:
+        eval_batches = imagenet.eval_batches(examples, eval_size, image_size=size)
+        for batch in imagenet.stream(eval_batches, workers):
+            yield global_batch(batch, batch_sharding(mesh))
 
-def resident(config: ConfigDict, dataset: Dataset, mesh: Mesh, key: jax.Array) -> Feed:
-    """The whole set on every device; an epoch is an order of its rows."""
-    facts = facts_of(dataset)
-    train_set = place(dataset.train, replicated(mesh))
-    test_set = [place(b, divided(mesh)) for b in padded(dataset.test, config, mesh)]
-
-    def order(key: jax.Array, epoch: int) -> list[jax.Array]:
-        return list(shuffled(config, facts.examples, key, epoch))
-
-    placed_order = jax.jit(order, out_shardings=divided(mesh))
-
-    def train(first_epoch: int) -> Iterator[Iterable[tuple]]:
-        for epoch in range(first_epoch, config.epochs):
-            yield [(train_set, rows) for rows in placed_order(key, epoch)]
-
-    return Feed(facts, train, lambda: test_set, select_rows)
-
-
-def streamed(config: ConfigDict, mesh: Mesh) -> Feed:
-    """ImageNet, of which each process reads and decodes its own part."""
-    if config.label_noise:
-        raise ValueError("label_noise is for data sets that fit in memory.")
-    splits = imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
-    facts, size = streamed_facts(config, splits), config.image_size
-    steps = steps_per_epoch(config, facts.examples)
-    batches = imagenet.train_batches(splits.train, config.batch_size, config.seed, image_size=size)
-    eval_size = rounded_up(config.eval_batch_size, mesh.size)
-    test_batches = imagenet.eval_batches(splits.test, eval_size, image_size=size)
-
-    def train(first_epoch: int) -> Iterator[Iterable[tuple]]:
-        stream = imagenet.stream(batches[first_epoch * steps :], config.workers)
-        for _ in range(first_epoch, config.epochs):
-            yield ((from_each_process(batch, mesh),) for batch in islice(stream, steps))
-
-    def test() -> Iterator[Examples]:
-        for batch in imagenet.stream(test_batches, config.workers):
-            yield from_each_process(batch, mesh)
-
-    return Feed(facts, train, test, lambda batch: batch)
-
-
-def streamed_facts(config: ConfigDict, splits: imagenet.Splits) -> Facts:
-    """The facts about ImageNet."""
-    return Facts(
-        examples=len(splits.train),
-        image_shape=(config.image_size, config.image_size, 3),
-        num_classes=imagenet.NUM_CLASSES,
-        augment=False,  # the host crops and flips
-        **_scale(config, imagenet.MEAN, imagenet.STD),
+    eval_sets = evaluation_sets(splits.val, splits.test, eval_test)
+    return Pipeline(
+        info,
+        steps,
+        batch_size * num_minibatches,
+        train,
+        {name: partial(evaluate, examples) for name, examples in eval_sets.items()},
     )
 
 
-def _scale(config: ConfigDict, mean: np.ndarray, std: np.ndarray) -> dict[str, np.ndarray]:
-    """What images are normalized with: the set's mean and deviation, or what weights are used to.
+def steps_per_epoch(num_examples: int, batch_size: int, num_minibatches: int = 1) -> int:
+    """Number of whole batches, of ``num_minibatches`` minibatches each."""
+    largest = num_examples // num_minibatches
+    if not 1 <= batch_size <= largest:
+        of_step = f" with {num_minibatches} minibatches in a step" if num_minibatches > 1 else ""
+        raise ValueError(f"batch_size must be in [1, {largest}]{of_step}, got {batch_size}.")
+    return num_examples // (batch_size * num_minibatches)
 
-    The released ViTs were trained on images from -1 to 1.
+
+def evaluation_sets(val: Any, test: Any, eval_test: bool) -> dict[str, Any]:
+    """The examples of each split to evaluate on: the held-out ones, else the test set, or both."""
+    if val is None:
+        return {"test": test}
+    return {"val": val, "test": test} if eval_test else {"val": val}
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4), static_argnames="sharding")
+def epoch_rows(
+    key: jax.Array,
+    epoch: int,
+    num_examples: int,
+    batch_size: int,
+    num_minibatches: int = 1,
+    *,
+    sharding: NamedSharding,
+) -> list[jax.Array]:
+    """The rows of each batch of an epoch, ``[example]`` or ``[minibatch, example]``.
+
+    The order is random; the last, partial batch is dropped.
     """
-    if config.pretrained:
-        mean = std = np.full_like(mean, 255 / 2)
-    return {"mean": mean, "std": std}
+    steps = steps_per_epoch(num_examples, batch_size, num_minibatches)
+    rows = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
+    shape = (num_minibatches, batch_size) if num_minibatches > 1 else (batch_size,)
+    rows = rows[: steps * batch_size * num_minibatches].reshape(steps, *shape)
+    return [jax.lax.with_sharding_constraint(step_rows, sharding) for step_rows in rows]
 
 
-def padded(test: Examples, config: ConfigDict, mesh: Mesh) -> Iterator[Examples]:
-    """Batches of one size that the devices divide, filled up with examples that are labelled -1."""
-    size = rounded_up(min(config.eval_batch_size, len(test.labels)), mesh.size)
-    for start in range(0, len(test.labels), size):
-        images, labels = (x[start : start + size] for x in test)
-        missing = size - len(labels)
-        yield Examples(
-            np.pad(images, ((0, missing), *((0, 0),) * 3)),
-            np.pad(labels, (0, missing), constant_values=-1),
-        )
+@partial(jax.jit, static_argnames="sharding")
+def gather(train_set: Batch, rows: jax.Array, sharding: NamedSharding) -> Batch:
+    """The batch of these rows of the training set."""
+    batch = jax.tree.map(lambda x: x[rows], train_set)
+    return jax.lax.with_sharding_constraint(batch, sharding)
+
+
+def padded_batches(examples: Examples, size: int) -> Iterator[Examples]:
+    """Batches of one size, the last one padded with examples labelled ``PADDING``."""
+    for start in range(0, len(examples.labels), size):
+        yield pad(Examples(*(x[start : start + size] for x in examples)), size)
+
+
+def _train_sharding(mesh: Mesh, num_minibatches: int) -> NamedSharding:
+    return batch_sharding(mesh, axis=1 if num_minibatches > 1 else 0)

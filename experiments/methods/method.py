@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.methods import spec
 from experiments.methods.optimizers import OPTIMIZERS, optimizer
 from experiments.methods.schedules import learning_rate
-from experiments.parallel.microbatches import averaging
+from experiments.parallel.microbatches import axis_kwargs
 
 Arguments = Mapping[str, Any]
 
@@ -116,12 +116,15 @@ class BoundMethod(NamedTuple):
 
     def build(self, config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
         """The transformation from gradient to update, for ``total_steps`` training steps."""
+        # The learning rate changes per minibatch.
+        calls = 1 if self.minibatches > 1 else self.optimizer_calls
+        minibatches = total_steps * self.optimizer_calls // calls
         return self._transformation(
-            optimizer(config, total_steps, self.optimizer_calls),
+            optimizer(config, minibatches, calls),
             learning_rate=learning_rate(config, total_steps),
             total_steps=total_steps,
             key=jax.random.fold_in(jax.random.key(config.seed), _METHOD_KEY),
-            **averaging(config),
+            **axis_kwargs(config.microbatches, config.per_device_perturbation),
         )
 
     def check(self) -> None:

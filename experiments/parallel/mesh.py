@@ -1,6 +1,7 @@
-"""The devices of a run: one mesh over all of them, of all processes, along which batches are split.
+"""Mesh of the devices, and the shardings of state and batches.
 
-A single device is a mesh of one. Every process runs the same program.
+There is one mesh over all devices of all processes, along which batches are split. A single device
+is a mesh of one. Every process runs the same program.
 """
 
 from typing import TypeVar
@@ -8,16 +9,14 @@ from typing import TypeVar
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from experiments.data import Examples
-
 DATA = "data"  # the mesh's only axis
 
 Tree = TypeVar("Tree")
 
 
-def make_mesh(count: int | None = None) -> Mesh:
-    """A mesh of the first ``count`` devices; unset, of all of them."""
-    devices = jax.devices()[:count]
+def make_mesh(num_devices: int | None = None) -> Mesh:
+    """A mesh of the first ``num_devices`` devices, by default of all."""
+    devices = jax.devices()[:num_devices]
     return jax.make_mesh((len(devices),), (DATA,), axis_types=(AxisType.Auto,), devices=devices)
 
 
@@ -26,32 +25,32 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def divided(mesh: Mesh) -> NamedSharding:
-    """Equal parts of the first axis on the devices."""
-    return NamedSharding(mesh, PartitionSpec(DATA))
+def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Sharding of an axis, by default the leading one, over all devices."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, DATA))
 
 
-def place(tree: Tree, sharding: NamedSharding) -> Tree:
+def to_devices(tree: Tree, sharding: NamedSharding) -> Tree:
     """Puts arrays that are equal in all processes on the devices, typed keys included."""
     return jax.jit(lambda x: x, out_shardings=sharding)(tree)
 
 
-def from_each_process(batch: Examples, mesh: Mesh) -> Examples:
+def global_batch(batch: Tree, sharding: NamedSharding) -> Tree:
     """The global batch of which each process holds its own part."""
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(divided(mesh), x), batch)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def rounded_up(size: int, parts: int) -> int:
-    """The smallest multiple of ``parts`` that is at least ``size``."""
-    return -(-size // parts) * parts
+def round_up(size: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is at least ``size``."""
+    return -(-size // multiple) * multiple
 
 
-def check_divisible(name: str, size: int, parts: int, what: str) -> None:
-    """Raises ValueError unless ``parts`` divides ``size``, with the nearest sizes that work."""
-    if size % parts:
-        below, above = size // parts * parts, rounded_up(size, parts)
+def check_divisible(name: str, size: int, divisor: int, counted: str) -> None:
+    """Raises ValueError unless ``divisor``, the number of ``counted``, divides ``size``."""
+    if size % divisor:
+        below, above = size // divisor * divisor, round_up(size, divisor)
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(
-            f"{name} must be a multiple of {parts}, the number of {what}, got {size}; "
+            f"{name} must be a multiple of {divisor}, the number of {counted}, got {size}; "
             f"the nearest that work: {nearest}."
         )

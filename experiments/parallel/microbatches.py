@@ -1,4 +1,4 @@
-"""Perturbing each part of a batch on its own: per device, or in microbatches on any devices.
+"""m-SAM: an independent perturbation per device or per microbatch.
 
 m-sharpness (Foret et al., 2021, section 4.1): the ascent follows the gradient of a part of the
 batch, from weights that all parts share; the descent follows the mean over all of them.
@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
-from ml_collections import ConfigDict
 
 from experiments.parallel.mesh import DATA, check_divisible
 
@@ -19,57 +18,71 @@ Tree = TypeVar("Tree")
 Update = Callable[[Any, Any], Any]
 
 
-def axis(config: ConfigDict) -> str | None:
-    """The mapped axis over which the config has parts of a batch; None where it has one part."""
-    if config.per_device_perturbation:
+def axis_name(num_microbatches: int, per_device: bool) -> str | None:
+    """The mapped axis of the independently perturbed parts of a batch; None for one part."""
+    if per_device:
         return DATA
-    return MICRO if config.microbatches > 1 else None
+    return MICRO if num_microbatches > 1 else None
 
 
-def check_parts(config: ConfigDict, mesh: Mesh) -> None:
-    """Raises ValueError unless the batch can be divided as the config and the devices ask."""
-    if config.microbatches < 1:
-        raise ValueError(f"microbatches must be >= 1, got {config.microbatches}.")
-    if config.microbatches > 1 and config.per_device_perturbation:
+def axis_kwargs(num_microbatches: int, per_device: bool) -> dict[str, Any]:
+    """``axis_name`` and ``sync_perturbation`` for the library; empty for one part."""
+    axis = axis_name(num_microbatches, per_device)
+    return {"axis_name": axis, "sync_perturbation": False} if axis else {}
+
+
+def check_batch_size(
+    batch_size: int, num_microbatches: int, per_device: bool, num_devices: int
+) -> None:
+    """Raises ValueError unless microbatches and devices divide the batch."""
+    if num_microbatches < 1:
+        raise ValueError(f"microbatches must be >= 1, got {num_microbatches}.")
+    if num_microbatches > 1 and per_device:
         raise ValueError("microbatches and per_device_perturbation exclude each other.")
-    check_divisible("batch_size", config.batch_size, mesh.size, "devices")
-    check_divisible("batch_size", config.batch_size, config.microbatches, "microbatches")
+    check_divisible("batch_size", batch_size, num_devices, "devices")
+    check_divisible("batch_size", batch_size, num_microbatches, "microbatches")
 
 
-def averaging(config: ConfigDict) -> dict[str, Any]:
-    """What a sharpness-aware transformation is told about the parts; nothing without any."""
-    over = axis(config)
-    return {"axis_name": over, "sync_perturbation": False} if over else {}
-
-
-def mean_over(over: str | None, tree: Tree) -> Tree:
+def mean_over(axis: str | None, tree: Tree) -> Tree:
     """The mean over all parts."""
-    return jax.lax.pmean(tree, over) if over else tree
+    return jax.lax.pmean(tree, axis) if axis else tree
 
 
-def own_copy(over: str | None, params: Tree) -> Tree:
-    """Weights at which a device's gradient is its own, not yet the sum over the devices."""
-    if over != DATA:
+def per_device_params(axis: str | None, params: Tree) -> Tree:
+    """Params typed as device-varying, so that ``jax.grad`` returns the local gradient."""
+    if axis != DATA:
         return params
     return jax.tree.map(lambda w: jax.lax.pcast(w, DATA, to="varying"), params)
 
 
-def on_each_part(config: ConfigDict, mesh: Mesh, update: Update) -> Update:
-    """``update(state, batch)`` on every part of the batch, with a result that they share."""
-    if config.microbatches > 1:
-        return _on_microbatches(update, config.microbatches)
-    if config.per_device_perturbation:
-        everywhere, in_parts = PartitionSpec(), PartitionSpec(DATA)
-        return jax.shard_map(
-            update, mesh=mesh, in_specs=(everywhere, in_parts), out_specs=everywhere
-        )
+def map_over_parts(
+    update: Update,
+    mesh: Mesh,
+    num_microbatches: int = 1,
+    per_device: bool = False,
+    example_axis: int = 0,
+) -> Update:
+    """Maps ``update(state, batch)`` over the parts of a batch; the parts share its result.
+
+    Args:
+      update: called with the state and one part of the batch.
+      mesh: devices over which to map with ``per_device``.
+      num_microbatches: number of parts over which to map otherwise.
+      per_device: whether the parts are those of the devices.
+      example_axis: axis of the batch that is split.
+    """
+    if num_microbatches > 1:
+        return _map_over_microbatches(update, num_microbatches, example_axis)
+    if per_device:
+        shared, split = PartitionSpec(), PartitionSpec(*(None,) * example_axis, DATA)
+        return jax.shard_map(update, mesh=mesh, in_specs=(shared, split), out_specs=shared)
     return update
 
 
-def _on_microbatches(update: Update, count: int) -> Update:
-    def spread(state: Any, batch: Any) -> Any:
-        split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
-        # out_axes=None: refuses what differs between the microbatches.
-        return jax.vmap(update, in_axes=(None, 0), out_axes=None, axis_name=MICRO)(state, split)
+def _map_over_microbatches(update: Update, num_microbatches: int, axis: int) -> Update:
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:axis], num_microbatches, -1, *x.shape[axis + 1 :])
 
-    return spread
+    # out_axes=None: raises if a result differs between the microbatches.
+    mapped = jax.vmap(update, in_axes=(None, axis), out_axes=None, axis_name=MICRO)
+    return lambda state, batch: mapped(state, jax.tree.map(split, batch))

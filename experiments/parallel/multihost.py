@@ -1,4 +1,4 @@
-"""Several hosts: the flags that name them, and the connection between their processes."""
+"""Flags of the processes of a run on several hosts, and the connection between them."""
 
 import jax
 from absl import flags
@@ -6,18 +6,18 @@ from absl import flags
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
-    'Several hosts: address and port of process 0, or "auto" where the cluster says all three '
-    "(Slurm, Open MPI, Cloud TPU, Kubernetes).",
+    'Several hosts: address and port of process 0, or "auto" to take address, count and id from '
+    "the cluster's environment (Slurm, Open MPI, Cloud TPU, Kubernetes).",
 )
 _COUNT = flags.DEFINE_integer("process_count", None, "Several hosts: number of processes.")
-_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which of them this is, from 0.")
+_ID = flags.DEFINE_integer("process_id", None, "Several hosts: id of this process, from 0.")
 
 
 def connect() -> None:
-    """Joins the other processes, if the command line names any. Before any use of devices.
+    """Joins the other processes, if the command line names any; to be called before using devices.
 
     Raises:
-      ValueError: if the flags do not fit together, or "auto" finds no cluster.
+      ValueError: if flags are missing or exclude each other, or "auto" finds no cluster.
     """
     coordinator, given = _COORDINATOR.value, (_COUNT.value, _ID.value)
     if coordinator is None:
@@ -36,13 +36,13 @@ def connect() -> None:
 def _join_cluster() -> None:
     try:
         jax.distributed.initialize()
-    except ValueError as error:  # what JAX looked for and did not find
+    except ValueError as error:  # says which variables JAX did not find
         raise ValueError(
             f"--coordinator=auto finds no cluster ({str(error).rstrip('.')}). Outside of one, name "
             "process 0: --coordinator=host:port --process_count=N --process_id=I."
         ) from error
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes logs."""
     return jax.process_index() == 0

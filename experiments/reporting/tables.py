@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+_SPLITS = {"test_accuracy": "test", "val_accuracy": "validation"}
+
 
 class Result(NamedTuple):
-    """What several seeds of one method came to.
+    """Results of one method over several seeds.
 
     Attributes:
       name: the method, with its settings.
       curves: by metric, values of shape ``[seed, epoch]``.
-      applied: share of the training steps that were sharpness-aware, for each seed.
+      applied: fraction of the training steps that were sharpness-aware, for each seed.
       gradients: gradients per training step, the clean one included.
       seconds: wall-clock time of all seeds, compilation included.
     """
@@ -26,13 +28,18 @@ class Result(NamedTuple):
     seconds: float
 
 
-def markdown_table(results: Sequence[Result]) -> str:
-    """A table of the last epoch: mean and standard deviation over seeds."""
-    seeds = len(results[0].curves["test_accuracy"])
+def markdown_table(results: Sequence[Result], accuracy: str = "test_accuracy") -> str:
+    """A table of the last epoch: mean and standard deviation over seeds.
+
+    Args:
+      results: one per row.
+      accuracy: name of the accuracy to show, "test_accuracy" or "val_accuracy".
+    """
+    seeds = len(results[0].curves[accuracy])
     rows = [
         [
             "method",
-            "test accuracy, %",
+            f"{_SPLITS[accuracy]} accuracy, %",
             "training loss",
             "%SAM",
             "gradients/step",
@@ -40,14 +47,14 @@ def markdown_table(results: Sequence[Result]) -> str:
         ]
     ]
     for result in results:
-        accuracy = 100 * result.curves["test_accuracy"][:, -1]
+        percent = 100 * result.curves[accuracy][:, -1]
         loss = result.curves["train_loss"][:, -1]
         rows.append(
             [
                 result.name,
-                f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}",
+                f"{percent.mean():.2f} ± {percent.std(ddof=1):.2f}",
                 f"{loss.mean():.3f}",
-                _share(100 * result.applied),
+                _spread(100 * result.applied),
                 f"{result.gradients:.2f}",
                 f"{result.seconds:.1f}",
             ]
@@ -71,8 +78,8 @@ def write_json(path: Path, results: Sequence[Result]) -> None:
     path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
-def _share(percent: np.ndarray) -> str:
-    """Mean and deviation, or the number that is the same for every seed because it is no draw."""
+def _spread(percent: np.ndarray) -> str:
+    """Mean and standard deviation, or a single number if it does not vary between seeds."""
     if np.ptp(percent) == 0:
         return f"{percent[0]:g}"
     return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"

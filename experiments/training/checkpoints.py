@@ -1,7 +1,9 @@
-"""Checkpoints of everything a run goes on from, the newest two or more, never half written."""
+"""Atomic checkpoints of the full training state; the newest two are kept, or more."""
 
+import functools
 import shutil
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -11,36 +13,36 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental.multihost_utils import process_allgather, sync_global_devices
 
-from experiments.parallel.multihost import is_first
-from experiments.training.checksums import check, checksums
+from experiments.parallel.multihost import is_main_process
+from experiments.training.metrics import Record
 from experiments.training.state import TrainState
 
-_KEPT = 2
+_NUM_KEPT = 2
 
 
 class Progress(NamedTuple):
-    """Where a run stands between two epochs.
+    """Training progress at the end of an epoch.
 
     Attributes:
-      state: weights, statistics, states of optimizer and policy, keys.
-      history: the metrics of each epoch so far; as many as epochs are done. The order of the data
-        follows from their number and the seed.
+      state: weights, statistics, states of optimizer and policy, key.
+      history: metrics of each finished epoch. The order of the data follows from their number and
+        the seed.
     """
 
     state: TrainState
-    history: list[dict[str, float]]
+    history: list[Record]
 
 
 class Checkpoints:
-    """The checkpoints in a folder, named after the number of epochs done.
+    """The checkpoints in a folder, named after the number of finished epochs.
 
-    Orbax writes into a folder of another name, in the background, and renames it when all is
-    there: a death at any moment leaves the ones before. All processes take part.
+    Writes are atomic: Orbax writes to a temporary folder, in the background, and renames it when
+    complete. All processes take part.
     """
 
     def __init__(self, folder: Path, keep_every: int | None = None):
-        """Opens the folder; ``keep_every`` is n where those of every n-th epoch are kept, too."""
-        kept = [ocp.checkpoint_managers.LatestN(_KEPT)]
+        """Opens the folder; the checkpoint of every ``keep_every``-th epoch is kept as well."""
+        kept = [ocp.checkpoint_managers.LatestN(_NUM_KEPT)]
         if keep_every is not None:
             kept.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
         options = ocp.CheckpointManagerOptions(
@@ -54,41 +56,41 @@ class Checkpoints:
     def __exit__(self, *error: object) -> None:
         self._manager.close()  # waits for the last one to be written
 
-    def save(self, progress: Progress) -> None:
-        """Writes a checkpoint. Its arrays have been copied when this returns."""
-        about = {"epochs": progress.history, "checksums": checksums(progress.state._asdict())}
+    def save(self, state: TrainState, history: list[Record]) -> None:
+        """Writes a checkpoint. The arrays have been copied when this returns."""
+        about = {"epochs": history, "checksums": checksums(state._asdict())}
         self._manager.save(
-            len(progress.history),
+            len(history),
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(progress.state),
-                history=ocp.args.JsonSave(about),
+                state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(about)
             ),
         )
 
-    def last_good(self) -> str:
-        """Where the newest checkpoint is, in words."""
+    def newest_path(self) -> str:
+        """The path of the newest checkpoint, or "none"."""
         self._manager.wait_until_finished()
         newest = self._manager.latest_step()
         return "none" if newest is None else str(self._manager.directory / str(newest))
 
-    def restore(self, blank: Callable[[int], TrainState]) -> Progress | None:
-        """Reads the newest checkpoint that can be read; newer ones are set aside, not removed.
+    def restore(self, abstract_state_fn: Callable[[int], TrainState]) -> Progress | None:
+        """Reads the newest readable checkpoint; newer, damaged ones are renamed, not removed.
 
         Args:
-          blank: number of epochs done to shapes, types and placement of the state then.
+          abstract_state_fn: ``(num_epochs) -> TrainState``, shapes, types and shardings of the
+            state after that many epochs.
 
         Returns:
-          None where there is no checkpoint.
+          None if there is no checkpoint.
 
         Raises:
           ValueError: if there are checkpoints but none can be read.
         """
         damaged = []
         for epoch in sorted(self._manager.all_steps(), reverse=True):
-            progress = self._try_to_read(epoch, blank)
-            # All processes go on from the same one.
+            progress = self._try_to_read(epoch, abstract_state_fn)
+            # All processes resume from the same one.
             if np.all(process_allgather(np.array(progress is not None))):
-                self._set_aside(damaged)  # the run will write them again
+                self._rename_damaged(damaged)  # the run will write them again
                 return progress
             damaged.append(epoch)
         if damaged:
@@ -98,31 +100,33 @@ class Checkpoints:
             )
         return None
 
-    def _try_to_read(self, epoch: int, blank: Callable[[int], TrainState]) -> Progress | None:
+    def _try_to_read(
+        self, epoch: int, abstract_state_fn: Callable[[int], TrainState]
+    ) -> Progress | None:
         try:
-            return self._read(epoch, blank(epoch))
-        except Exception as error:  # whatever the reader stumbles over
+            return self._read(epoch, abstract_state_fn(epoch))
+        except Exception as error:  # any error while reading counts as a damaged checkpoint
             logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
             return None
 
-    def _read(self, epoch: int, blank: TrainState) -> Progress:
+    def _read(self, epoch: int, abstract_state: TrainState) -> Progress:
         read = self._manager.restore(
             epoch,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(blank), history=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(abstract_state), history=ocp.args.JsonRestore()
             ),
         )
         check(read.state._asdict(), read.history["checksums"])
         return Progress(read.state, read.history["epochs"])
 
-    def _set_aside(self, epochs: Sequence[int]) -> None:
-        if is_first():
+    def _rename_damaged(self, epochs: Sequence[int]) -> None:
+        if is_main_process():
             for epoch in epochs:
-                aside = self._path(epoch).with_name(f"unreadable-{epoch}")
-                shutil.rmtree(aside, ignore_errors=True)
-                self._path(epoch).rename(aside)
+                unreadable = self._path(epoch).with_name(f"unreadable-{epoch}")
+                shutil.rmtree(unreadable, ignore_errors=True)
+                self._path(epoch).rename(unreadable)
         if epochs:
-            sync_global_devices("checkpoints set aside")
+            sync_global_devices("damaged checkpoints renamed")
             self._manager.reload()
 
     def _path(self, epoch: int) -> Any:
@@ -130,30 +134,55 @@ class Checkpoints:
 
 
 def kept_epochs(folder: Path) -> list[int]:
-    """After which epochs the folder has a whole checkpoint, rising. Nothing in it is changed."""
+    """The epochs of the complete checkpoints in a folder, ascending. Changes nothing in it."""
     return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
 
 
-def read_parts(folder: Path, epoch: int, blank: dict[str, Any]) -> dict[str, Any]:
-    """Reads parts of the state in a checkpoint. Nothing in the folder is changed.
+def read_fields(folder: Path, epoch: int, abstract: dict[str, Any]) -> dict[str, Any]:
+    """Reads fields of the state in a checkpoint as NumPy arrays. Changes nothing in the folder.
 
-    They come as NumPy arrays: it does not matter how many devices the run had, or this machine has.
+    The numbers of devices of the run and of this machine do not matter.
 
     Args:
-      folder: of the checkpoints.
-      epoch: number of epochs done.
-      blank: fields of ``TrainState`` to trees of the shapes in them; other fields are not read.
+      folder: folder of the checkpoints.
+      epoch: number of finished epochs.
+      abstract: fields of ``TrainState`` to trees of their shapes; other fields are not read.
 
     Raises:
       ValueError: if what is read is not what was written.
     """
     checkpoint = folder.absolute() / str(epoch)
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), blank)
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract)
     with ocp.PyTreeCheckpointer() as reader:
-        parts = reader.restore(
+        fields = reader.restore(
             checkpoint / "state",
-            args=ocp.args.PyTreeRestore(blank, restore_args=as_numpy, partial_restore=True),
+            args=ocp.args.PyTreeRestore(abstract, restore_args=as_numpy, partial_restore=True),
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        check(parts, reader.restore(checkpoint / "history")["checksums"])
-    return parts
+        check(fields, reader.restore(checkpoint / "history")["checksums"])
+    return fields
+
+
+def checksums(fields: Mapping[str, Any]) -> dict[str, int]:
+    """CRC-32 of all arrays in each field. Waits for them.
+
+    A disk, or a copy over a network, can change a number in a checkpoint and leave it readable.
+    """
+    return {name: _checksum(tree) for name, tree in fields.items()}
+
+
+def check(fields: Mapping[str, Any], expected: Mapping[str, int]) -> None:
+    """Raises ValueError unless each field has the expected checksum."""
+    for name, checksum in checksums(fields).items():
+        if checksum != expected[name]:
+            raise ValueError(f"the arrays of {name} are not those that were written")
+
+
+def _checksum(tree: Any) -> int:
+    arrays = map(_to_numpy, jax.tree.leaves(tree))
+    return functools.reduce(lambda crc, x: zlib.crc32(x.tobytes(), crc), arrays, 0)
+
+
+def _to_numpy(x: jax.Array) -> np.ndarray:
+    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)

@@ -1,23 +1,36 @@
-"""What a run tells while it trains: a progress bar, lines of JSON, TensorBoard event files."""
+"""Training logs: progress bar, JSON lines, TensorBoard."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
-import jax
-from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from experiments.training import run_dir as files
-from experiments.training.state import Metrics
-
-_EVERY = 20  # steps between two looks at the device
+from experiments.training import run_dir
+from experiments.training.metrics import METRICS, Record
 
 
-class Silence:
-    """What the processes do that write no logs."""
+class Logger(Protocol):
+    """Receives the progress of a training run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def start_epoch(self, epoch: int, title: str) -> None:
+        """An epoch begins: its number, from 1, and the title of its method."""
+
+    def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
+        """``num_steps`` more steps are done; the metrics are those of the last one of them."""
+
+    def end_epoch(self, record: Record) -> None:
+        """An epoch is done, with these metrics."""
+
+
+class NullLogger(Logger):
+    """Does nothing. The logger of all but the main process."""
 
     def __enter__(self) -> Self:
         return self
@@ -25,84 +38,84 @@ class Silence:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def start_epoch(self, epoch: int, title: str) -> None:
-        """An epoch begins."""
 
-    def watch(self, steps: Sequence[Metrics]) -> None:
-        """A step has been handed to the device."""
+class RunLogger(NullLogger):
+    """Writes into the folder of a run and draws the progress bar."""
 
-    def end_epoch(self, metrics: dict[str, float]) -> None:
-        """An epoch's metrics are there."""
-
-
-class Logs(Silence):
-    """Writes into the run's folder and draws the bar."""
-
-    def __init__(self, workdir: Path, config: ConfigDict, history: list[dict], steps: int):
-        """Opens the files.
+    def __init__(
+        self,
+        workdir: Path,
+        history: Sequence[Record],
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        examples_per_step: int,
+        score: str,
+        unit: str = "images",
+    ):
+        """Opens the files; lines and events after ``history`` are discarded.
 
         Args:
           workdir: the folder.
-          config: the run's.
-          history: the metrics of the epochs done before.
-          steps: number of steps of an epoch.
+          history: metrics of the epochs before.
+          epochs: number of epochs of the whole run.
+          steps_per_epoch: number of steps of an epoch.
+          examples_per_step: number of examples of a step.
+          score: name of the metric to show next to the loss.
+          unit: name of the examples.
         """
         done = len(history)
-        self._workdir, self._epochs, self._batch = workdir, config.epochs, config.batch_size
+        self._workdir, self._epochs, self._unit = workdir, epochs, unit
+        self._shown = ("train_loss", *(f"{split}_{score}" for split in ("train", "val", "test")))
+        self._step_examples = examples_per_step
+        self._epoch_examples = steps_per_epoch * examples_per_step
         # What was logged after the checkpoint will be logged again.
-        files.write_lines(workdir / files.METRICS, history)
-        timing = workdir / files.TIMING
-        files.write_lines(timing, files.read_lines(timing)[:done] if timing.exists() else [])
+        run_dir.write_lines(workdir / run_dir.METRICS, history)
+        timing = workdir / run_dir.TIMING
+        run_dir.write_lines(timing, run_dir.read_lines(timing)[:done] if timing.exists() else [])
         # Files are named after the second; the suffix keeps those of a quick restart apart.
         self._events = SummaryWriter(
-            str(workdir / files.EVENTS), purge_step=done + 1, filename_suffix=f".{done}"
+            str(workdir / run_dir.EVENTS), purge_step=done + 1, filename_suffix=f".{done}"
         )
-        images = steps * config.batch_size
         self._bar = tqdm(
-            total=config.epochs * images,
-            initial=done * images,
-            unit=" images",
+            total=epochs * self._epoch_examples,
+            initial=done * self._epoch_examples,
+            unit=f" {unit}",
             unit_scale=True,
             dynamic_ncols=True,
         )
-        self._images, self._epoch, self._started = images, done, time.perf_counter()
+        self._epoch, self._started = done, time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
         self._events.close()
 
     def start_epoch(self, epoch: int, title: str) -> None:
-        """Names the epoch, from 1, and its method at the bar."""
+        """Shows the epoch and its method at the progress bar."""
         self._epoch, self._started = epoch, time.perf_counter()
         self._bar.set_description(f"{title}, epoch {epoch}/{self._epochs}", refresh=False)
 
-    def watch(self, steps: Sequence[Metrics]) -> None:
-        """Moves the bar now and then.
+    def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
+        """Updates the progress bar."""
+        self._show({f"train_{name}": value for name, value in metrics.items()})
+        self._bar.update(num_steps * self._step_examples)
 
-        It waits for a step some way back, which lets the device go on and keeps the host from
-        running ahead without bound.
-        """
-        if len(steps) % _EVERY == 0 and len(steps) > _EVERY:
-            seen = jax.device_get(steps[-_EVERY])
-            self._bar.set_postfix(
-                loss=f"{seen['loss']:.3f}", accuracy=f"{seen['accuracy']:.1%}", refresh=False
-            )
-            self._bar.update(_EVERY * self._batch)
-
-    def end_epoch(self, metrics: dict[str, float]) -> None:
-        """Writes the epoch's metrics and how long it took."""
+    def end_epoch(self, record: Record) -> None:
+        """Writes the metrics of the epoch and its duration."""
         seconds = time.perf_counter() - self._started
-        timing = {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds)}
-        files.append_line(self._workdir / files.METRICS, metrics)
-        files.append_line(self._workdir / files.TIMING, {"epoch": self._epoch} | timing)
-        for name, value in (metrics | timing).items():
+        rate = round(self._epoch_examples / seconds)
+        timing = {"seconds": round(seconds, 3), f"{self._unit}_per_second": rate}
+        run_dir.append_line(self._workdir / run_dir.METRICS, record)
+        run_dir.append_line(self._workdir / run_dir.TIMING, {"epoch": self._epoch} | timing)
+        for name, value in (record | timing).items():
             if name != "epoch":
                 self._events.add_scalar(name, value, self._epoch)
         self._events.flush()
+        self._show(record)
+        self._bar.update(self._epoch * self._epoch_examples - self._bar.n)
+
+    def _show(self, record: Mapping[str, float]) -> None:
         self._bar.set_postfix(
-            loss=f"{metrics['train_loss']:.3f}",
-            accuracy=f"{metrics['train_accuracy']:.1%}",
-            test=f"{metrics['test_accuracy']:.2%}",
+            {name: METRICS[name].text(record[name]) for name in self._shown if name in record},
             refresh=False,
         )
-        self._bar.update(self._epoch * self._images - self._bar.n)

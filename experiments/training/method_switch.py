@@ -42,45 +42,45 @@ def _is_switch(epoch: Any, text: Any) -> bool:
     return isinstance(epoch, int) and not isinstance(epoch, bool) and isinstance(text, str)
 
 
-def adopt(
+def convert_state(
     tx: optax.GradientTransformation,
     wrap_params: Callable[[Any], optax.Params],
     optimizer_calls: int,
     state: TrainState,
-    steps: int,
+    num_steps: int,
 ) -> TrainState:
-    """The state from which a method goes on where another one stopped.
+    """Converts the state of the previous method to the new method's.
 
-    Weights, BatchNorm statistics, the optimizer's momentum and the learning rate's schedule go on;
-    what the new method itself remembers starts afresh.
+    Weights, BatchNorm statistics, the optimizer's state and the learning rate's schedule continue;
+    the new method's own state is reinitialized.
 
     Args:
-      tx: the new method's.
+      tx: transformation of the new method.
       wrap_params: ``weights -> params`` of the new method, e.g. ``optax.LookaheadParams``.
       optimizer_calls: how often it calls the optimizer in a training step.
-      state: as the old method left it.
-      steps: number of training steps taken.
+      state: state of the previous method.
+      num_steps: number of training steps taken.
     """
     params = wrap_params(weights_of(state.params))
-    parts = jax.tree.leaves(state.opt_state, is_leaf=_is_optimizer)
-    (kept,) = filter(_is_optimizer, parts)
+    leaves = jax.tree.leaves(state.opt_state, is_leaf=_is_optimizer)
+    (kept,) = filter(_is_optimizer, leaves)
     opt_state = jax.tree.map(
-        lambda part: kept if _is_optimizer(part) else part, tx.init(params), is_leaf=_is_optimizer
+        lambda leaf: kept if _is_optimizer(leaf) else leaf, tx.init(params), is_leaf=_is_optimizer
     )
-    return state._replace(params=params, opt_state=_at(steps, optimizer_calls, opt_state))
+    return state._replace(params=params, opt_state=_at_step(num_steps, optimizer_calls, opt_state))
 
 
-def _is_optimizer(part: Any) -> bool:
+def _is_optimizer(tree: Any) -> bool:
     """Whether this is the state of ``optimizers.optimizer`` within a method's."""
-    return isinstance(part, dict) and optimizers.NAME in part
+    return isinstance(tree, dict) and optimizers.NAME in tree
 
 
-def _at(steps: int, optimizer_calls: int, opt_state: optax.OptState) -> optax.OptState:
+def _at_step(num_steps: int, optimizer_calls: int, opt_state: optax.OptState) -> optax.OptState:
     """The state with schedules and policies at the given training step."""
-    counts = {optax.ScaleByScheduleState: steps * optimizer_calls, PolicyState: steps}
+    counts = {optax.ScaleByScheduleState: num_steps * optimizer_calls, PolicyState: num_steps}
 
-    def set_count(part: Any) -> Any:
-        count = counts.get(type(part))
-        return part if count is None else part._replace(count=jnp.asarray(count, jnp.int32))
+    def set_count(tree: Any) -> Any:
+        count = counts.get(type(tree))
+        return tree if count is None else tree._replace(count=jnp.asarray(count, jnp.int32))
 
-    return jax.tree.map(set_count, opt_state, is_leaf=lambda part: type(part) in counts)
+    return jax.tree.map(set_count, opt_state, is_leaf=lambda tree: type(tree) in counts)

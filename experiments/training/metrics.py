@@ -1,58 +1,120 @@
-"""From the metrics of single steps and batches, on the device, to an epoch's numbers."""
+"""Names of the metrics, and the reduction of step metrics to the numbers of an epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.training.state import Metrics
 
+Record = dict[str, float]  # the metrics of an epoch, a line of metrics.jsonl
+
+
+class Metric(NamedTuple):
+    """A row of the table below.
+
+    Attributes:
+      label: name in tables, figures and summaries.
+      unit: unit after scaling.
+      scale: factor from the logged value to the unit.
+      higher_is_better: whether larger values are better.
+    """
+
+    label: str
+    unit: str = ""
+    scale: float = 1.0
+    higher_is_better: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Label and unit, for an axis or a column."""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    def text(self, value: float) -> str:
+        """The value in the metric's unit."""
+        if self.unit == "%":
+            return f"{self.scale * value:.2f}%"
+        return f"{self.scale * value:.4g}"
+
+
+def _percent(label: str, higher_is_better: bool = True) -> Metric:
+    return Metric(label, "%", 100.0, higher_is_better)
+
+
+METRICS: Mapping[str, Metric] = {
+    "train_loss": Metric("training loss"),
+    "train_accuracy": _percent("training accuracy"),
+    "val_loss": Metric("validation loss"),
+    "val_accuracy": _percent("validation accuracy"),
+    "test_loss": Metric("test loss"),
+    "test_accuracy": _percent("test accuracy"),
+    "train_applied": _percent("sharpness-aware steps", higher_is_better=False),
+    "train_mu": Metric("running mean of $|g|^2$"),
+    "train_sigma": Metric("running deviation of $|g|^2$"),
+    "train_threshold": Metric("threshold for $|g|^2$"),
+    "train_alpha": Metric("Lookbehind's alpha"),
+    "skipped": Metric("skipped steps"),
+}
+
 
 class NotFiniteError(ValueError):
-    """A loss became infinite or NaN; ``step`` of the epoch says where first, from 1."""
+    """The loss became infinite or NaN, in this step of this epoch, both counted from 1."""
 
-    def __init__(self, loss: float, step: int):
-        super().__init__(f"the loss is {loss} at step {step} of the epoch")
-        self.loss, self.step = loss, step
-
-
-class NoStepError(ValueError):
-    """All steps of an epoch were left out: there is nothing to take means of."""
-
-    def __init__(self, steps: int):
-        super().__init__(f"all {steps} steps of the epoch were left out")
+    def __init__(self, loss: float, epoch: int, step: int):
+        super().__init__(f"the loss is {loss} at step {step} of epoch {epoch}")
 
 
-def of_epoch(train: Sequence[Metrics], test: Sequence[Metrics]) -> dict[str, float]:
-    """Means over the steps and over the test set. Waits for the device.
+class AllStepsSkippedError(ValueError):
+    """All steps of an epoch were skipped: there is nothing to take means of."""
+
+    def __init__(self, num_steps: int, epoch: int):
+        super().__init__(f"all {num_steps} steps of epoch {epoch} were skipped as not finite")
+
+
+def epoch_means(
+    epoch: int, steps: Sequence[Metrics], evaluation: Mapping[str, Sequence[Metrics]]
+) -> Record:
+    """Means over the steps of an epoch and over the evaluation sets. Waits for the device.
 
     Args:
-      train: the metrics of each step. Where steps may be skipped, the mean is over the others,
-        and their number is a metric itself.
-      test: for each batch of the test set, sums of the metrics and the number of examples.
+      epoch: number of the epoch, from 1.
+      steps: the metrics of each training step. If steps may be skipped, the mean is over the
+        others, and their number is a metric itself.
+      evaluation: split -> sums of the metrics over each batch, and the number of examples.
 
     Raises:
-      NotFiniteError: if a step was taken with a loss that is not a number, or infinite.
-      NoStepError: if no step was taken.
+      NotFiniteError: if a step was taken with a loss that is infinite or NaN, or an evaluation
+        after the last one gives such a loss.
+      AllStepsSkippedError: if no step was taken.
     """
-    train, test = jax.device_get((list(train), list(test)))
-    steps = {name: np.array([step[name] for step in train]) for name in train[0]}
-    skipped = steps.pop("skipped", None)
-    taken = np.ones(len(train), bool) if skipped is None else ~skipped
+    steps, evaluation = jax.device_get((list(steps), dict(evaluation)))
+    values = {name: np.array([step[name] for step in steps]) for name in steps[0]}
+    skipped = values.pop("skipped", None)
+    taken = np.ones(len(steps), bool) if skipped is None else ~skipped
     if not taken.any():
-        raise NoStepError(len(train))
-    means = {f"train_{name}": values[taken].mean().item() for name, values in steps.items()}
+        raise AllStepsSkippedError(len(steps), epoch)
+    means = {f"train_{name}": x[taken].mean().item() for name, x in values.items()}
+    record = {"epoch": epoch} | means
     if skipped is not None:
-        means["skipped"] = int(skipped.sum())
-    sums = {name: sum(batch[name] for batch in test) for name in test[0]}
+        record["skipped"] = int(skipped.sum())
+    for step in np.flatnonzero(taken & ~np.isfinite(values["loss"])):
+        raise NotFiniteError(values["loss"][step].item(), epoch, int(step) + 1)
+    for split, batches in evaluation.items():
+        record |= {f"{split}_{name}": mean for name, mean in _means(batches).items()}
+        # The update of the last step shows only here.
+        if not np.isfinite(record[f"{split}_loss"]):
+            raise NotFiniteError(record[f"{split}_loss"], epoch, len(steps))
+    return record
+
+
+def _means(batches: Sequence[Metrics]) -> Record:
+    sums = {name: sum(batch[name] for batch in batches) for name in batches[0]}
     examples = sums.pop("examples")
-    # The last step's update shows in the test loss only.
-    _check_finite(steps["loss"], taken, sums["loss"] / examples)
-    return means | {f"test_{name}": (total / examples).item() for name, total in sums.items()}
+    return {name: (total / examples).item() for name, total in sums.items()}
 
 
-def _check_finite(losses: np.ndarray, taken: np.ndarray, test_loss: float) -> None:
-    for step in np.flatnonzero(taken & ~np.isfinite(losses)):
-        raise NotFiniteError(losses[step].item(), int(step) + 1)
-    if not np.isfinite(test_loss):
-        raise NotFiniteError(test_loss, len(losses))
+def best_epoch(history: Sequence[Record], name: str) -> Record:
+    """The metrics of the first epoch with the best value of the named metric."""
+    sign = 1 if METRICS[name].higher_is_better else -1
+    return max(history, key=lambda record: sign * record[name])

@@ -13,21 +13,21 @@ CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jso
 EVENTS, CHECKPOINTS = "events", "checkpoints"
 
 _PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
-# Keys that may change when a run moves to another machine. Not keep_every: going on with another
-# one would remove checkpoints that were to stay.
-PLACES = ("data_dir", "eval_batch_size", "workers")
+# Keys that may change when a run resumes, on another machine. Not keep_every: resuming with another
+# one would remove checkpoints that were to be kept.
+RESUMABLE_KEYS = ("data_dir", "eval_batch_size", "workers")
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:
-    """Raises ValueError where the folder holds a run of another config, with the difference."""
+    """Raises ValueError, with the difference, if the folder holds a run of another config."""
     path = workdir / CONFIG
     if not path.exists():
         return
-    saved, asked = json.loads(path.read_text(encoding="utf-8")), _as_json(config)
+    saved, requested = json.loads(path.read_text(encoding="utf-8")), _as_json(config)
     differing = [
-        f"  {key}: {saved.get(key)!r} there, {asked.get(key)!r} asked for"
-        for key in sorted(saved | asked)
-        if saved.get(key) != asked.get(key) and key not in PLACES
+        f"  {key}: {saved.get(key)!r} in the workdir, {requested.get(key)!r} requested"
+        for key in sorted(saved | requested)
+        if saved.get(key) != requested.get(key) and key not in RESUMABLE_KEYS
     ]
     if differing:
         raise ValueError(
@@ -38,7 +38,7 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:
-    """Saves the config and, after those that the run began with, the versions of packages."""
+    """Saves the config, and the versions of packages if they have changed."""
     path = workdir / VERSIONS
     versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     now = {name: version(name) for name in _PACKAGES}
@@ -48,18 +48,18 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Replaces a file of one JSON object a line."""
+    """Writes a file of one JSON object per line."""
     _write(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads such a file, an unfinished last line left out."""
+    """Reads a file of one JSON object per line; skips an unfinished last line."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds a line to such a file."""
+    """Appends a line to a file of one JSON object per line."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
@@ -73,7 +73,7 @@ def _dumps(values: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replaces a file in one move: whoever looks finds the old one or the new one, whole."""
+    """Replaces a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -1,8 +1,7 @@
-"""A run as functions made from its config, and the loop over steps that calls them."""
+"""From a config to the functions and the data of a run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import optax
@@ -10,183 +9,121 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from experiments.configs.lookup import look_up
 from experiments.configs.validation import check_ranges
-from experiments.data import Dataset, Examples
-from experiments.data import pipeline as feeds
-from experiments.data.pipeline import Facts
+from experiments.data.pipeline import Pipeline
 from experiments.methods.table import method
-from experiments.parallel.mesh import make_mesh
-from experiments.parallel.microbatches import axis, check_parts, on_each_part
+from experiments.parallel import microbatches
+from experiments.parallel.mesh import make_mesh, replicated, to_devices
 from experiments.tasks.base import Task
-from experiments.tasks.classification import classification
-from experiments.training import metrics
-from experiments.training.method_switch import adopt
-from experiments.training.state import Metrics, TrainState
-from experiments.training.step import StepConfig, evaluate, train_step
+from experiments.tasks.table import TASKS
+from experiments.training.loop import Trainer
+from experiments.training.method_switch import convert_state, methods_by_epoch
+from experiments.training.state import TrainState, weights_of
+from experiments.training.step import StepConfig, evaluate, skip_nonfinite, train_step
 
-_AUGMENTATION = 1 << 31  # sets the key of these draws apart from those of the initial weights
-
-
-class Program(NamedTuple):
-    """The functions of a run: pure, so that they can be compiled, and mapped over seeds.
-
-    Attributes:
-      init: key, and optionally what is done to the new model, to initial state.
-      adopt: the state that another method left, and the number of steps taken, to the state from
-        which this one goes on.
-      order: key and epoch to the epoch's batches, as indices ``[step, example]``.
-      step: state and what the feed has for the step to state and metrics.
-      evaluate: state and a batch of the test set to sums of metrics.
-    """
-
-    init: Callable[..., TrainState]
-    adopt: Callable[[TrainState, int], TrainState]
-    order: Callable[[jax.Array, int], jax.Array]
-    step: Callable[..., tuple[TrainState, Metrics]]
-    evaluate: Callable[[TrainState, Examples], Metrics]
+_STEPS = 1 << 31  # fold_in constant that separates the keys of the steps from those of the weights
 
 
-class Epoch(NamedTuple):
-    """What an epoch leaves behind, on the device.
+def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[list[Trainer], Pipeline]:
+    """Returns the trainer of each epoch, and the data.
 
-    Attributes:
-      state: the state after it, valid until the next epoch is asked for.
-      train: the metrics of each step.
-      test: sums of the metrics over each batch of the test set.
-    """
-
-    state: TrainState
-    train: list[Metrics]
-    test: list[Metrics]
-
-
-def make_program(config: ConfigDict, dataset: Dataset) -> Program:
-    """The program for a data set in memory on one device; errors as in ``build_program``."""
-    return build_program(config, feeds.facts_of(dataset), feeds.select_rows, make_mesh(1))
-
-
-def build_program(
-    config: ConfigDict, facts: Facts, select: Callable[..., Examples], mesh: Mesh
-) -> Program:
-    """Builds model and method.
+    Args:
+      config: the config.
+      mesh: the devices to use, by default all.
 
     Raises:
-      ValueError: if a name in the config is unknown or a value out of range.
+      ValueError: if a name in the config is unknown or a value invalid.
     """
-    check_ranges(config)
-    check_parts(config, mesh)
-    steps = feeds.steps_per_epoch(config, facts.examples)
-    chosen = method(config.method)
-    tx = chosen.build(config, config.epochs * steps)
+    mesh = make_mesh() if mesh is None else mesh
+    methods = methods_by_epoch(config)
+    task, pipeline = make_task(config, mesh)
+    trainers = {
+        text: make_trainer(config, text, task, pipeline.steps_per_epoch, mesh)
+        for text in dict.fromkeys(methods)
+    }
+    return [trainers[text] for text in methods], pipeline
+
+
+def make_task(config: ConfigDict, mesh: Mesh) -> tuple[Task, Pipeline]:
+    """Returns the task and the data; errors as in :func:`make_run`."""
+    check_ranges(config)  # before the data is opened, which can take long
+    microbatches.check_batch_size(
+        config.batch_size, config.microbatches, config.per_device_perturbation, mesh.size
+    )
+    _, order_key = seed_keys(config.seed)
+    build = look_up("task", config.task, TASKS)
+    return build(config, mesh, order_key, _num_minibatches(config))
+
+
+def make_trainer(
+    config: ConfigDict, method_text: str, task: Task, steps_per_epoch: int, mesh: Mesh
+) -> Trainer:
+    """Returns the compiled functions that train with one of the config's methods."""
+    bound = method(method_text)
+    tx = bound.build(config, config.epochs * steps_per_epoch)
     if config.skip_nonfinite:
-        # Behind the method, where gradients at perturbed weights have had their say.
-        guard = optax.apply_if_finite(optax.identity(), config.skip_nonfinite)
-        tx = optax.chain(tx, guard)
+        tx = skip_nonfinite(optax.with_extra_args_support(tx), config.skip_nonfinite)
     tx = optax.with_extra_args_support(tx)
-    task = make_task(config, facts)
-    graphdef = nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0)))
+    parts = (config.microbatches, config.per_device_perturbation)
     step_config = StepConfig(
         task,
-        graphdef,
-        tx,
-        on_each_part=partial(on_each_part, config, mesh),
-        parts=axis(config),
-        gamma=chosen.example_fraction,
-        max_skips=config.skip_nonfinite,
+        graphdef=nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0))),
+        tx=tx,
+        map_over_parts=lambda update: microbatches.map_over_parts(
+            update, mesh, *parts, example_axis=1 if bound.minibatches > 1 else 0
+        ),
+        axis_name=microbatches.axis_name(*parts),
+        num_minibatches=bound.minibatches,
+        example_fraction=bound.example_fraction,
     )
+    sharding = replicated(mesh)
+    wrap_params = bound.row.wrap_params
 
     def init(key: jax.Array, load: Callable[[nnx.Module], None] | None = None) -> TrainState:
         model = task.make_model(key)
         if load is not None:
             load(model)
         _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-        params = chosen.row.wrap_params(params)
-        draws = jax.random.fold_in(key, _AUGMENTATION)
-        return TrainState(params, batch_stats, tx.init(params), draws)
+        params = wrap_params(params)
+        state = TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
+        return to_devices(state, sharding)
 
-    def step(state: TrainState, *arguments: Examples | jax.Array) -> tuple[TrainState, Metrics]:
-        return train_step(step_config, state, select(*arguments))
+    def measure(state: TrainState) -> dict[str, float] | None:
+        model = nnx.merge(step_config.graphdef, weights_of(state.params), state.batch_stats)
+        model.eval()
+        return task.measure(model)
 
-    return Program(
-        init=init,
-        adopt=partial(adopt, tx, chosen.row.wrap_params, chosen.optimizer_calls),
-        order=partial(feeds.shuffled, config, facts.examples),
-        step=step,
-        evaluate=partial(evaluate, task, graphdef),
+    convert = partial(convert_state, tx, wrap_params, bound.optimizer_calls)
+    return Trainer(
+        title=bound.title(config.optimizer),
+        init=init,  # not compiled: that takes longer than making the weights op by op
+        switch_method=jax.jit(convert, out_shardings=sharding),
+        step=jax.jit(partial(train_step, step_config), donate_argnums=0),
+        evaluate=jax.jit(partial(evaluate, task, step_config.graphdef)),
+        measure=measure,
+        score=task.score,
+        sharding=sharding,
     )
 
 
-def make_task(config: ConfigDict, facts: Facts) -> Task:
-    """The task of a run on images."""
-    return classification(
-        config.model,
-        facts.image_shape,
-        facts.num_classes,
-        facts.mean,
-        facts.std,
-        dtype=config.dtype,
-        label_smoothing=config.label_smoothing,
-        augment=facts.augment if config.augment is None else config.augment,
+def abstract_state(trainer: Trainer) -> TrainState:
+    """Shapes, types and shardings of a trainer's state."""
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=trainer.sharding), state
     )
 
 
-def compiled(program: Program) -> Program:
-    """The same program with its heavy functions compiled.
-
-    A step reuses the memory of the state it is given. Initial weights are made op by op: compiling
-    that takes longer than doing it.
-    """
-    return program._replace(
-        adopt=jax.jit(program.adopt),
-        step=jax.jit(program.step, donate_argnums=0),
-        evaluate=jax.jit(program.evaluate),
-    )
-
-
-def keys(seed: int) -> tuple[jax.Array, jax.Array]:
+def seed_keys(seed: int) -> tuple[jax.Array, jax.Array]:
     """The keys of the initial state and of the order of the examples."""
-    return tuple(jax.random.split(jax.random.key(seed)))
+    init_key, order_key = jax.random.split(jax.random.key(seed))
+    return init_key, order_key
 
 
-def take_steps(
-    program: Program,
-    state: TrainState,
-    batches: Iterable[tuple],
-    watch: Callable[[list[Metrics]], None] = lambda so_far: None,
-) -> tuple[TrainState, list[Metrics]]:
-    """Trains on the batches. Waits for the device nowhere, unless ``watch`` does.
-
-    Args:
-      program: the compiled program.
-      state: used up.
-      batches: what a step takes besides the state.
-      watch: called after each step with the metrics of all steps so far.
-
-    Returns:
-      The state after the last step and the metrics of each, on their way to the host.
-    """
-    so_far = []
-    for batch in batches:
-        with jax.transfer_guard("disallow"):
-            state, step_metrics = program.step(state, *batch)
-        for value in step_metrics.values():
-            value.copy_to_host_async()
-        so_far.append(step_metrics)
-        watch(so_far)
-    return state, so_far
-
-
-def run_epochs(program: Program, dataset: Dataset, seed: int, epochs: int) -> Iterator[Epoch]:
-    """Trains on one device from a fresh start and yields after each epoch."""
-    train, test = jax.device_put((dataset.train, dataset.test))
-    init_key, order_key = keys(seed)
-    state = program.init(init_key)
-    for epoch in range(epochs):
-        batches = [(train, rows) for rows in program.order(order_key, epoch)]
-        state, of_steps = take_steps(program, state, batches)
-        yield Epoch(state, of_steps, [program.evaluate(state, test)])
-
-
-def fetch_metrics(epoch: Epoch) -> dict[str, float]:
-    """The epoch's metrics as numbers. Waits for the epoch to finish."""
-    return metrics.of_epoch(epoch.train, epoch.test)
+def _num_minibatches(config: ConfigDict) -> int:
+    """Number of minibatches of a training step, the same for all methods of a run."""
+    numbers = {text: method(text).minibatches for text in methods_by_epoch(config)}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"switch must be between methods of as many minibatches, got {numbers}.")
+    return next(iter(numbers.values()))

@@ -1,16 +1,17 @@
 """One step of training and evaluation, as pure functions of the state and a batch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
 import optax_lookbehind as ol
-from experiments.parallel.microbatches import mean_over, own_copy
+from experiments.parallel.microbatches import mean_over, per_device_params
 from experiments.tasks.base import Batch, Task
-from experiments.training import decisions
 from experiments.training.state import Metrics, TrainState, fast_weights_of, weights_of
 
 _DROPOUT = 1 << 31  # fold_in constant that separates dropout keys from those of the augmentation
@@ -23,92 +24,145 @@ class StepConfig(NamedTuple):
       task: model, loss and evaluation.
       graphdef: the model without its arrays.
       tx: gradient to update; its ``update`` takes a ``grad_fn``.
-      on_each_part: makes of ``update``, for one part of a batch, the same for a whole batch.
-      parts: the mapped axis of these parts; None where a batch is one part.
-      gamma: fraction of the examples that perturbed gradients are taken on (ESAM); None for all.
-      max_skips: how many steps in a row may be skipped because they are not finite.
+      map_over_parts: turns the update of one part of a batch into that of the whole batch (m-SAM;
+        identity by default).
+      axis_name: mapped axis of these parts; None for one part.
+      num_minibatches: number of stacked minibatches of a batch, between which the inner steps of
+        the method switch.
+      example_fraction: fraction of the examples that perturbed gradients are taken on (ESAM); None
+        for all.
     """
 
     task: Task
     graphdef: nnx.GraphDef
     tx: optax.GradientTransformationExtraArgs
-    on_each_part: Callable[[Callable], Callable] = lambda update: update
-    parts: str | None = None
-    gamma: float | None = None
-    max_skips: int = 0
+    map_over_parts: Callable[[Callable], Callable] = lambda update: update
+    axis_name: str | None = None
+    num_minibatches: int = 1
+    example_fraction: float | None = None
 
 
 def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step.
 
-    Loss and accuracy are those of the clean forward pass; the rest are the method's own metrics
+    The metrics of the task are those of the clean forward pass; the others are the method's own
     (alpha, threshold, ...) and whether the step was skipped.
     """
     next_key, draw = jax.random.split(state.key)
     # Before the batch is split: images do not depend on the number of devices or microbatches.
-    batch = config.task.augment(draw, batch)
-    weights = (state.params, state.batch_stats, state.opt_state)
+    augment = config.task.augment
+    if config.num_minibatches > 1:
+        batch = jax.vmap(augment)(jax.random.split(draw, config.num_minibatches), batch)
+    else:
+        batch = augment(draw, batch)
+    update = config.map_over_parts(partial(_update, config))
     dropout_key = jax.random.fold_in(draw, _DROPOUT)
-
-    def part(weights: tuple[Any, ...], batch: Batch) -> tuple[tuple[Any, ...], Metrics]:
-        key = dropout_key
-        if config.parts:
-            key = jax.random.fold_in(key, jax.lax.axis_index(config.parts))
-        return _update(config, *weights, batch, key)
-
-    moved, metrics = config.on_each_part(part)(weights, batch)
-    if config.max_skips:
-        moved, skipped = _revert_skipped_step(config.max_skips, weights, moved)
-        metrics |= {"skipped": skipped}
-    new = TrainState(*moved, next_key)
-    return new, metrics | decisions.of_step(state.opt_state, new.opt_state)
+    new_state, metrics = update(state._replace(key=dropout_key), batch)
+    metrics |= method_metrics(state.opt_state, new_state.opt_state)
+    return new_state._replace(key=next_key), metrics
 
 
-def _update(
-    config: StepConfig,
-    params: optax.Params,
-    batch_stats: nnx.State,
-    opt_state: optax.OptState,
-    batch: Batch,
-    key: jax.Array,
-) -> tuple[tuple[optax.Params, nnx.State, optax.OptState], Metrics]:
-    """The weights and statistics after a step on one part of a batch, the means over all parts."""
+def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    """The update on one part of a batch, with means over all parts; the key is for dropout."""
+    key = state.key
+    if config.axis_name:  # each part has dropout masks of its own
+        key = jax.random.fold_in(key, jax.lax.axis_index(config.axis_name))
 
     def training_model(params: nnx.State) -> nnx.Module:
-        # Copied, or the new statistics would be written into ``batch_stats``.
-        model = nnx.merge(config.graphdef, params, batch_stats, copy=True)
+        # Copied, or the new statistics would be written into ``state``.
+        model = nnx.merge(config.graphdef, params, state.batch_stats, copy=True)
         model.train()
         return model
 
-    def loss_fn(params: nnx.State) -> tuple[jax.Array, Any]:
+    def loss_fn(params: nnx.State, i: jax.Array | int) -> tuple[jax.Array, Any]:
+        minibatch, dropout_key = batch, key
+        if config.num_minibatches > 1:
+            minibatch = jax.tree.map(lambda x: x[i], batch)
+            dropout_key = jax.random.fold_in(key, i)
         model = training_model(params)
-        loss, metrics = config.task.loss(model, batch, key)
+        loss, metrics = config.task.loss(model, minibatch, dropout_key)
         return loss, ({"loss": loss} | metrics, nnx.state(model, nnx.BatchStat))
 
     def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
-        del i  # every inner step stays on this minibatch
         # Discard BatchNorm statistics of the perturbed passes; they belong to no model we keep.
-        return jax.grad(loss_fn, has_aux=True)(params)[0]
+        return jax.grad(loss_fn, has_aux=True)(params, i)[0]
 
-    at = own_copy(config.parts, fast_weights_of(params))
-    (_, (metrics, new_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(at)
-    if config.gamma is not None:
+    params = per_device_params(config.axis_name, fast_weights_of(state.params))
+    (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
+    if config.example_fraction is not None:
         grad_fn = ol.sharpest_examples_grad_fn(
             lambda params: config.task.example_losses(training_model(params), batch, key),
-            at,
-            config.gamma,
+            params,
+            config.example_fraction,
         )
-    updates, opt_state = config.tx.update(grads, opt_state, params, grad_fn=grad_fn)
-    metrics, new_stats = mean_over(config.parts, (metrics, new_stats))
-    return (optax.apply_updates(params, updates), new_stats, opt_state), metrics
+    updates, opt_state = config.tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+    metrics, batch_stats = mean_over(config.axis_name, (metrics, batch_stats))
+    if isinstance(opt_state, SkipNonfiniteState):
+        batch_stats = optax.tree.where(opt_state.skipped, state.batch_stats, batch_stats)
+        metrics |= {"skipped": opt_state.skipped}
+    new_params = optax.apply_updates(state.params, updates)
+    return TrainState(new_params, batch_stats, opt_state, state.key), metrics
 
 
-def _revert_skipped_step(most: int, old: Any, new: Any) -> tuple[Any, jax.Array]:
-    """``old`` where ``optax.apply_if_finite`` skipped the step, except for its own counters."""
-    counts = new[2][-1]
-    skipped = (counts.notfinite_count > 0) & (counts.notfinite_count <= most)
-    params, batch_stats, (*opt_state, _) = optax.tree.where(skipped, old, new)
-    return (params, batch_stats, (*opt_state, counts)), skipped
+class SkipNonfiniteState(NamedTuple):
+    """State of :func:`skip_nonfinite`.
+
+    Attributes:
+      inner: state of the wrapped transformation, as before the step if that was skipped.
+      guard: counters of ``optax.apply_if_finite``.
+      skipped: whether the last step was skipped.
+    """
+
+    inner: optax.OptState
+    guard: optax.ApplyIfFiniteState
+    skipped: jax.Array
+
+
+def skip_nonfinite(
+    tx: optax.GradientTransformationExtraArgs, max_consecutive: int
+) -> optax.GradientTransformationExtraArgs:
+    """Skips steps whose update is not finite, at most ``max_consecutive`` in a row.
+
+    ``optax.apply_if_finite`` looks at the incoming gradient. This looks at the update, so that
+    non-finite gradients of the perturbed passes are caught too.
+    """
+    guard = optax.apply_if_finite(optax.identity(), max_consecutive)
+
+    def init(params: optax.Params) -> SkipNonfiniteState:
+        return SkipNonfiniteState(tx.init(params), guard.init(params), jnp.array(False))
+
+    def update(
+        grads: optax.Updates, state: SkipNonfiniteState, params: optax.Params, **extra_args: Any
+    ) -> tuple[optax.Updates, SkipNonfiniteState]:
+        updates, inner = tx.update(grads, state.inner, params, **extra_args)
+        updates, counts = guard.update(updates, state.guard, params)
+        in_a_row = counts.notfinite_count
+        skipped = (in_a_row > 0) & (in_a_row <= max_consecutive)
+        inner = optax.tree.where(skipped, state.inner, inner)
+        return updates, SkipNonfiniteState(inner, counts, skipped)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
+    """Reads scalars from the optimizer's states around a step.
+
+    The states are looked up by type, not the fields by name: Adam has a ``mu`` too.
+
+    Returns:
+      ``applied`` of a policy: 1 if the step was sharpness-aware, else 0; ``mu``, ``sigma`` and
+      ``threshold`` of the adaptive one; ``alpha`` of Lookbehind, the mean over the tensors if each
+      has its own. Empty for other methods.
+    """
+    metrics = {}
+    if (policy := optax.tree.get(after, "PolicyState")) is not None:
+        metrics["applied"] = policy.applied - optax.tree.get(before, "PolicyState").applied
+    if (adaptive := optax.tree.get(after, "AdaptiveState")) is not None:
+        sigma = jnp.sqrt(adaptive.var)
+        metrics |= {"mu": adaptive.mu, "sigma": sigma, "threshold": adaptive.threshold}
+    if (lookbehind := optax.tree.get(after, "LookbehindState")) is not None:
+        metrics["alpha"] = jnp.stack(jax.tree.leaves(lookbehind.alpha)).mean()
+    return metrics
 
 
 def evaluate(task: Task, graphdef: nnx.GraphDef, state: TrainState, batch: Batch) -> Metrics:

@@ -3,8 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.training.checkpoints import kept_epochs
-from experiments.training.checksums import check, checksums
+from experiments.training.checkpoints import check, checksums, kept_epochs
 
 STATE = {
     "weights": {"w": jnp.arange(6.0).reshape(2, 3), "half": jnp.ones(3, jnp.bfloat16)},
@@ -34,12 +33,12 @@ def test_the_same_numbers_have_the_same_checksums():
         ("rest", "key", jax.random.key(4)),
     ],
 )
-def test_other_numbers_are_noticed(part, name, value):
+def test_other_numbers_raise(part, name, value):
     with pytest.raises(ValueError, match=f"the arrays of {part} are not those"):
         check(changed(part, name, value), checksums(STATE))
 
 
-def test_checkpoints_that_were_set_aside_are_not_counted(tmp_path):
+def test_unreadable_checkpoints_are_not_counted(tmp_path):
     for name in ("2", "10", "unreadable-11"):
         (tmp_path / name / "state").mkdir(parents=True)
     assert kept_epochs(tmp_path) == [2, 10]

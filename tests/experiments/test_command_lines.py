@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from experiments import demo
-from experiments.data import pipeline as feeds
-from experiments.training.setup import make_program
+from experiments.configs.base import with_changes
+from experiments.training.setup import make_run
 
 
 def run_train(*arguments, cwd):
@@ -90,7 +90,7 @@ def test_help_says_what_the_flags_are(pytestconfig):
 
 
 @pytest.mark.parametrize("name", ["cifar.py:lookbehind", "cifar.py:aesam", "vit_finetune.py"])
-def test_data_that_is_not_there_is_said_with_the_way_to_get_it(pytestconfig, tmp_path, name):
+def test_missing_dataset_error_shows_the_tfds_command(pytestconfig, tmp_path, name):
     done = run_train(
         f"--config=experiments/configs/{name}",
         f"--config.data_dir={tmp_path}",
@@ -103,11 +103,12 @@ def test_data_that_is_not_there_is_said_with_the_way_to_get_it(pytestconfig, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_as_if_it_had_not_been(pytestconfig):
-    script = pytestconfig.rootpath / "tests" / "experiments" / "kill_and_resume.py"
+def test_a_killed_run_resumes_to_the_same_bits(pytestconfig):
     flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=512"]
-    command = [sys.executable, script, "2", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.support.kill_and_resume", "2", *flags]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=pytestconfig.rootpath
+    )
     assert done.returncode == 0, done.stderr
     assert "and metrics.jsonl are the same to the bit" in done.stdout
 
@@ -133,6 +134,5 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
 
 
 def test_every_row_of_the_demo_can_be_built(config):
-    dataset = feeds.load(config)
     for changes in demo.ROWS.values():
-        make_program(demo.with_changes(config, changes), dataset)
+        make_run(with_changes(config, changes))

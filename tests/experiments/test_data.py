@@ -58,9 +58,10 @@ def test_label_noise_follows_its_seed(digits):
 
 def test_hold_out_takes_validation_from_training_only(digits):
     held = data.hold_out(digits, 0.1)
-    assert len(held.test.labels) == 144
-    assert len(held.train.labels) + len(held.test.labels) == 1437
-    together = np.concatenate([held.train.images, held.test.images]).reshape(1437, -1)
+    assert len(held.val.labels) == 144
+    assert len(held.train.labels) + len(held.val.labels) == 1437
+    assert held.test is digits.test
+    together = np.concatenate([held.train.images, held.val.images]).reshape(1437, -1)
     expected = digits.train.images.reshape(1437, -1)
     np.testing.assert_array_equal(
         together[np.lexsort(together.T)], expected[np.lexsort(expected.T)]
@@ -87,14 +88,14 @@ def test_a_subset_of_everything_or_of_no_stated_size_is_everything(digits):
 
 
 @pytest.mark.parametrize("examples", [0, 1438])
-def test_an_impossible_subset_is_refused(digits, examples):
+def test_an_invalid_subset_size_raises(digits, examples):
     with pytest.raises(ValueError, match=rf"train_examples must be in \[1, 1437\], got {examples}"):
         data.take(digits, examples)
 
 
 @pytest.mark.parametrize("edit", [data.hold_out, data.flip_labels])
-def test_an_impossible_share_is_refused(digits, edit):
-    with pytest.raises(ValueError, match=r"must be a share in .* got 1\.5"):
+def test_an_invalid_fraction_raises(digits, edit):
+    with pytest.raises(ValueError, match=r"must be a fraction in .* got 1\.5"):
         edit(digits, 1.5)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import optax_lookbehind as ol
 from experiments.methods.table import METHODS, method
-from experiments.training import setup as program
+from experiments.training.setup import seed_keys
 
 W = jnp.array([1.0, -2.0])
 
@@ -77,7 +77,7 @@ def test_a_methods_draws_are_not_those_of_weights_and_order(config, name):
     first, *_ = own = [key for state in states for key in jax.tree.leaves(state) if is_key(key)]
     assert len(own) == 3
     drawn_from = [*own, *(draw for key in own for draw in jax.random.split(key))]
-    of_program = [jax.random.key(3), *program.keys(3)]
+    of_program = [jax.random.key(3), *seed_keys(3)]
     assert not numbers(drawn_from) & numbers(of_program)
     config.seed = 4
     (other,) = filter(is_key, jax.tree.leaves(after(config, 0)[1]))

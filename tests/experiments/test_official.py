@@ -11,7 +11,11 @@ from flax import nnx
 
 from experiments import models
 from experiments.data import Dataset, Examples
-from experiments.training.setup import make_program
+from experiments.data.dataset import info_of
+from experiments.data.pipeline import gather
+from experiments.parallel.mesh import batch_sharding, make_mesh
+from experiments.tasks.table import classification_task
+from experiments.training.setup import make_trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "official_loop.json"
 
@@ -71,12 +75,13 @@ def ours(theirs):
 
 
 def test_steps_are_those_of_the_official_loop(config, dataset, golden):
-    program = make_program(config, dataset)
-    state = program.init(jax.random.key(0))
+    mesh = make_mesh(1)
+    task = classification_task(config, info_of(dataset))
+    trainer = make_trainer(config, config.method, task, len(dataset.train.labels) // 8, mesh)
+    state = trainer.init(jax.random.key(0))
     nnx.replace_by_pure_dict(state.params, ours(golden["start"]))
-    step = jax.jit(program.step)
     for rows in golden["rows"]:
-        state, _ = step(state, dataset.train, jnp.asarray(rows))
+        state, _ = trainer.step(state, gather(dataset.train, rows, batch_sharding(mesh)))
     end = nnx.to_pure_dict(state.params)
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-10), end, ours(golden["end"])

@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.data import pipeline as feeds
 from experiments.methods import optimizers
 from experiments.methods.optimizers import optimizer
 from experiments.methods.schedules import learning_rate
@@ -14,7 +13,9 @@ from experiments.methods.table import method
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.classification import cross_entropy
 from experiments.training import method_switch as switch
-from experiments.training.setup import build_program, compiled, make_program
+from experiments.training.loop import train
+from experiments.training.setup import make_run
+from tests.support.training import first_batches, start
 
 W = jnp.array([1.0, -2.0])
 
@@ -89,34 +90,24 @@ def test_labels_are_smoothed_in_training_only(config):
     np.testing.assert_allclose(cross_entropy(logits, labels, 0.1)[0], expected, rtol=1e-6)
 
     config.model = "dense"
-    dataset = feeds.load(config)
     losses = {}
     for smoothing in (0.0, 0.1):
         config.label_smoothing = smoothing
-        program = compiled(make_program(config, dataset))
-        state = program.init(jax.random.key(0))
-        tested = program.evaluate(state, dataset.test)["loss"]
-        _, metrics = program.step(state, dataset.train, jnp.arange(128))
+        trainer, pipeline, state = start(config)
+        (test_set,) = pipeline.evaluation["test"]()
+        tested = trainer.evaluate(state, test_set)["loss"]
+        _, metrics = trainer.step(state, *first_batches(pipeline, 1))
         losses[smoothing] = (metrics["loss"], tested)
     assert losses[0.0][0] != losses[0.1][0]
     assert losses[0.0][1] == losses[0.1][1]
 
 
-def run(config, names):
+def run(config, methods):
     """The state after one epoch of each of the methods."""
-    dataset = feeds.load(config)
-    state = None
-    for epoch, name in enumerate(names):
-        config.method = name
-        facts = feeds.facts_of(dataset)
-        program = compiled(build_program(config, facts, feeds.select_rows, make_mesh(1)))
-        batches = list(program.order(jax.random.key(1), epoch))
-        if state is None:
-            state = program.init(jax.random.key(0))
-        elif name != names[epoch - 1]:
-            state = program.adopt(state, epoch * len(batches))
-        for rows in batches:
-            state, _ = program.step(state, dataset.train, rows)
+    config.update(epochs=len(methods), method=methods[0])
+    config.switch = tuple(enumerate(methods))[1:]
+    trainers, pipeline = make_run(config, make_mesh(1))
+    state, _ = train(trainers, pipeline, trainers[0].init(jax.random.key(0)))
     return state
 
 
@@ -160,7 +151,7 @@ def test_the_methods_of_the_epochs(config):
         ((True, "sam"),),
     ],
 )
-def test_a_switch_that_cannot_be_is_refused(config, wrong):
+def test_an_invalid_switch_raises(config, wrong):
     config.update(epochs=4, switch=wrong)
     with pytest.raises(ValueError, match="switch must be pairs"):
         switch.methods_by_epoch(config)

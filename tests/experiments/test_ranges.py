@@ -1,10 +1,10 @@
-"""Config values that cannot be, refused with what would be right."""
+"""Config values out of range."""
 
 import pytest
 
 from experiments import train
-from experiments.data import pipeline as feeds
-from experiments.training.setup import build_program
+from experiments.tasks import table
+from experiments.training.setup import make_run
 
 
 @pytest.fixture
@@ -42,12 +42,11 @@ def config(config):
         ("workers", -1, ">= 0 and finite"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_the_range(config, key, value, right, monkeypatch):
-    monkeypatch.setattr(feeds, "make", None)  # not even called
+def test_a_value_out_of_range_raises_with_the_range(config, key, value, right, monkeypatch):
+    monkeypatch.setattr(table, "load_dataset", None)  # not even called
     config[key] = value
-    for build in (train.make_run, lambda config: build_program(config, None, None, None)):
-        with pytest.raises(ValueError, match=f"{key} must be {right}, got {value!r}\\."):
-            build(config)
+    with pytest.raises(ValueError, match=f"{key} must be {right}, got {value!r}\\."):
+        make_run(config)
 
 
 def test_weights_of_a_vit_are_for_vits(config, tmp_path):

@@ -1,4 +1,4 @@
-"""Runs that stop and go on: the same weights to the bit, nothing lost, nothing mixed up."""
+"""Runs that stop and resume: the same weights to the bit."""
 
 import json
 import shutil
@@ -9,9 +9,11 @@ import pytest
 
 from experiments import train
 from experiments.configs import digits
-from experiments.data import pipeline as feeds
+from experiments.data.pipeline import epoch_rows
+from experiments.parallel.mesh import make_mesh, replicated
+from experiments.tasks import table
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.setup import keys
+from experiments.training.setup import abstract_state, make_run, seed_keys
 
 
 class Stop(Exception):
@@ -32,13 +34,13 @@ config = pytest.fixture(set_up)
 
 def weights(config, workdir):
     """The arrays of the newest checkpoint."""
-    run = train.make_run(config)
+    trainers, _ = make_run(config)
     with Checkpoints(workdir / "checkpoints") as saved:
-        progress = saved.restore(lambda epochs: train.shapes_after(run, epochs))
-    return len(progress.history), jax.tree.map(_numbers, progress.state)
+        progress = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+    return len(progress.history), jax.tree.map(_to_numpy, progress.state)
 
 
-def _numbers(x):
+def _to_numpy(x):
     is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(x) if is_key else x)
 
@@ -47,9 +49,9 @@ def stop_after(monkeypatch, epochs):
     """Makes the next run stop when so many epochs are saved."""
     save = Checkpoints.save
 
-    def save_and_stop(self, progress):
-        save(self, progress)
-        if len(progress.history) == epochs:
+    def save_and_stop(self, state, history):
+        save(self, state, history)
+        if len(history) == epochs:
             raise Stop
 
     monkeypatch.setattr(Checkpoints, "save", save_and_stop)
@@ -83,7 +85,7 @@ def assert_same(config, first, second):
     assert lines[0] == lines[1]
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights_and_metrics(
+def test_a_stopped_run_resumes_to_the_same_weights_and_metrics(
     config, whole, tmp_path, monkeypatch
 ):
     stopped = tmp_path / "stopped"
@@ -95,7 +97,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights_and_metrics(
     assert_same(config, whole, stopped)
 
 
-def test_a_finished_run_only_says_how_it_ended(config, whole, capsys):
+def test_rerunning_a_finished_run_prints_its_summary(config, whole, capsys):
     before = (whole / "metrics.jsonl").read_bytes()
     capsys.readouterr()
     train.main(config, whole)
@@ -114,14 +116,14 @@ def test_every_nth_checkpoint_is_kept_too(config, tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints"
     assert {path.name for path in folder.iterdir()} == {"2", "3"}
     config.keep_every = None
-    with pytest.raises(SystemExit, match="keep_every: 2 there, None asked for"):
+    with pytest.raises(SystemExit, match="keep_every: 2 in the workdir, None requested"):
         train.main(config, tmp_path)
     config.keep_every = 2
     train.main(config, tmp_path)
     assert {path.name for path in folder.iterdir()} == {"2", "4", "5", "6"}
 
 
-def test_no_run_begins_with_a_keep_every_that_cannot_be(config, tmp_path):
+def test_an_invalid_keep_every_raises_before_the_run(config, tmp_path):
     config.keep_every = 0
     with pytest.raises(SystemExit, match="keep_every must be >= 1, got 0"):
         train.main(config, tmp_path / "run")
@@ -151,23 +153,23 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(config, whole, tmp_path,
     assert names == {"2", "3", "unreadable-3"}
 
 
-def test_nothing_readable_is_an_error(config, whole):
+def test_no_readable_checkpoint_raises(config, whole):
     for path in (whole / "checkpoints").glob("*/state"):
         shutil.rmtree(path)
     with pytest.raises(SystemExit, match=r"none of the checkpoints in .* can be read"):
         train.main(config, whole)
 
 
-def test_another_config_is_refused_with_the_difference(config, whole):
+def test_another_config_raises_with_the_difference(config, whole):
     config.update(label_smoothing=0.2, seed=1)
     with pytest.raises(SystemExit) as error:
         train.main(config, whole)
     message = str(error.value)
-    assert "label_smoothing: 0.0 there, 0.2 asked for" in message
-    assert "seed: 0 there, 1 asked for" in message
+    assert "label_smoothing: 0.0 in the workdir, 0.2 requested" in message
+    assert "seed: 0 in the workdir, 1 requested" in message
 
 
-def test_another_machine_may_have_other_folders_workers_and_memory(
+def test_a_run_resumes_with_other_folders_workers_and_eval_batches(
     config, whole, tmp_path, monkeypatch
 ):
     moved = tmp_path / "moved"
@@ -179,7 +181,7 @@ def test_another_machine_may_have_other_folders_workers_and_memory(
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_what_is_saved_beside_a_run(config, whole):
+def test_a_run_saves_versions_and_config(config, whole):
     (versions,) = json.loads((whole / "versions.json").read_text())
     assert versions["jax"] == jax.__version__
     assert {"jaxlib", "optax", "flax", "optax-lookbehind"} <= versions.keys()
@@ -198,7 +200,7 @@ def test_the_versions_that_a_run_began_with_are_kept(config, whole):
 
 def exploding(monkeypatch, which=7):
     """One training image becomes infinite, or several do."""
-    load = feeds.load
+    load = table.load_dataset
 
     def with_infinity(config):
         dataset = load(config)
@@ -206,17 +208,17 @@ def exploding(monkeypatch, which=7):
         images[which] = np.inf
         return dataset._replace(train=dataset.train._replace(images=images))
 
-    monkeypatch.setattr(feeds, "load", with_infinity)
+    monkeypatch.setattr(table, "load_dataset", with_infinity)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
     config.method = "sam"
     run_in_two(config, tmp_path, monkeypatch, epochs=1)
     exploding(monkeypatch)
-    _, order_key = keys(config.seed)
-    batches = feeds.shuffled(config, config.train_examples, order_key, epoch=1)
+    _, order_key = seed_keys(config.seed)
+    batches = epoch_rows(order_key, 1, 512, 256, sharding=replicated(make_mesh(1)))
     (step,) = [number for number, rows in enumerate(batches, start=1) if 7 in rows]
-    where = rf"loss is nan at step {2 + step} \(epoch 2, step {step} of it\).*checkpoints/1\."
+    where = rf"loss is nan at step {step} of epoch 2\..*checkpoints/1\. .*skip_nonfinite"
     with pytest.raises(SystemExit, match=where):
         train.main(config, tmp_path)
 
@@ -225,13 +227,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
 def test_an_epoch_without_a_finite_step_stops_the_run(config, tmp_path, monkeypatch):
     config.update(method="sam", skip_nonfinite=3)
     exploding(monkeypatch, slice(None))
-    message = r"all 2 steps of epoch 1 were left out.*checkpoint: none\..*in another --workdir\.$"
+    message = r"all 2 steps of epoch 1 were skipped.*checkpoint: none\..*in another --workdir\.$"
     with pytest.raises(SystemExit, match=message):
         train.main(config, tmp_path)
 
 
 @pytest.mark.parametrize("method", ["lookbehind_sam", "ae_sam"])
-def test_or_is_left_out_when_asked(config, tmp_path, monkeypatch, method):
+def test_skip_nonfinite_skips_the_step(config, tmp_path, monkeypatch, method):
     config.update(method=method, skip_nonfinite=3)
     exploding(monkeypatch)
     train.main(config, tmp_path)

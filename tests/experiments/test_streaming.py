@@ -1,4 +1,4 @@
-"""ImageNet's way into a run: decoded on the host, in order after a stop, errors before training."""
+"""ImageNet streaming: order, resuming, errors."""
 
 import json
 import shutil
@@ -8,10 +8,11 @@ import pytest
 
 from experiments import train
 from experiments.configs import imagenet
-from experiments.data import imagenet as imagenet_data
-from experiments.data import pipeline as feeds
 from experiments.data.augment import normalize
+from experiments.data.dataset import info_of
 from experiments.parallel.mesh import make_mesh
+from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
+from experiments.training.setup import make_run
 from tests.experiments.test_data_imagenet import imagenet_example
 from tests.experiments.test_data_prepared import write
 
@@ -25,7 +26,7 @@ def config(_tiny_model, tmp_path):
     return config
 
 
-def test_a_streamed_run_goes_on_with_the_next_batches(config, tmp_path):
+def test_a_streamed_run_resumes_with_the_next_batches(config, tmp_path):
     workdir = tmp_path / "run"
     train.main(config, workdir)
     whole = (workdir / "metrics.jsonl").read_bytes()
@@ -36,17 +37,18 @@ def test_a_streamed_run_goes_on_with_the_next_batches(config, tmp_path):
     assert (workdir / "metrics.jsonl").read_bytes() == whole
 
 
-def test_evaluation_batches_are_filled_up_to_what_the_devices_divide(config):
+def test_evaluation_batches_are_padded_for_the_devices(config):
     config.update(batch_size=6, eval_batch_size=4)
-    batches = list(feeds.streamed(config, make_mesh(6)).test())
+    _, pipeline = make_run(config, make_mesh(6))
+    batches = list(pipeline.evaluation["test"]())
     assert [len(batch.labels) for batch in batches] == [6, 6]
     labels = np.concatenate([batch.labels for batch in batches])
     np.testing.assert_array_equal(np.sort(labels[labels >= 0]), range(7))
 
 
-def test_options_of_sets_in_memory_are_refused(config, tmp_path):
+def test_label_noise_raises(config, tmp_path):
     config.label_noise = 0.2
-    with pytest.raises(SystemExit, match="label_noise is for data sets that fit in memory"):
+    with pytest.raises(SystemExit, match=r"label_noise must be 0 .* got 0\.2"):
         train.main(config, tmp_path / "run")
 
 
@@ -58,10 +60,10 @@ def test_a_vit_starts_from_its_file(config, tmp_path):
 
 def test_a_vit_from_a_file_sees_images_from_minus_one_to_one(config):
     config.pretrained = "ViT-B_16.npz"
-    streamed = feeds.streamed_facts(config, imagenet_data.open_splits(config.data_dir, 0, None))
+    streamed = imagenet_info(config, open_imagenet(config))
     config.update(dataset="digits", data_dir=None)
-    for facts in (streamed, feeds.facts_of(feeds.load(config))):
-        black_and_white = np.stack([np.zeros_like(facts.mean), np.full_like(facts.mean, 255)])
-        seen = normalize(black_and_white, facts.mean, facts.std)
+    for info in (streamed, info_of(load_dataset(config))):
+        black_and_white = np.stack([np.zeros_like(info.mean), np.full_like(info.mean, 255)])
+        seen = normalize(black_and_white, info.mean, info.std)
         np.testing.assert_array_equal(seen[0], -1)
         np.testing.assert_array_equal(seen[1], 1)

@@ -6,26 +6,18 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits
-from experiments.data import pipeline as feeds
+from experiments.data import pipeline
 from experiments.methods.table import METHODS
-from experiments.training.setup import compiled, fetch_metrics, make_program, run_epochs
+from experiments.parallel.mesh import make_mesh, replicated
+from experiments.training.seeds import train_seeds
+from experiments.training.setup import make_run
+from tests.support.training import first_batches, start, take_steps
 
 
-def prepare(config):
-    dataset = feeds.load(config)
-    return dataset, make_program(config, dataset)
-
-
-def train(config, steps):
+def steps_of(config, number):
     """Metrics of each step, and the BatchNorm statistics after each."""
-    dataset, program = prepare(config)
-    state, metrics, batch_stats = program.init(jax.random.key(0)), [], []
-    step = jax.jit(program.step)
-    for rows in program.order(jax.random.key(1), 0)[:steps]:
-        state, step_metrics = step(state, dataset.train, rows)
-        metrics.append(jax.device_get(step_metrics))
-        batch_stats.append(state.batch_stats)
-    return metrics, batch_stats
+    metrics, states = take_steps(config, number)
+    return metrics, [state.batch_stats for state in states]
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +25,13 @@ def after_sgd(_tiny_model):
     """What one step of SGD on the same batch from the same weights reports and keeps."""
     config = digits.get_config()
     config.update(model="tiny", method="sgd")
-    return train(config, 1)
+    return steps_of(config, 1)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_and_keeps_the_clean_statistics(config, name, after_sgd):
     config.update(method=name, learning_rate=0.05)
-    metrics, batch_stats = train(config, 10)
+    metrics, batch_stats = steps_of(config, 10)
     losses = [m["loss"] for m in metrics]
     assert losses[-1] < losses[0]
 
@@ -51,47 +43,43 @@ def test_every_method_trains_and_keeps_the_clean_statistics(config, name, after_
 
 def test_seeds_under_vmap_equal_separate_runs(config):
     config.method = "lookbehind_asam"
-    dataset, program = prepare(config)
-    keys = jax.random.split(jax.random.key(0), 2)
-    rows = jax.numpy.stack([program.order(key, 0)[0] for key in keys])
-    states = [program.init(key) for key in keys]
-    step = jax.jit(program.step)
-    expected = [step(*x) for x in zip(states, [dataset.train] * 2, rows, strict=True)]
-
-    together = jax.jit(jax.vmap(program.step, in_axes=(0, None, 0)))
+    trainer, data, _ = start(config)
+    batches = jax.tree.map(lambda *x: jax.numpy.stack(x), *first_batches(data, 2))
+    states = [trainer.init(key) for key in jax.random.split(jax.random.key(0), 2)]
     stacked = jax.tree.map(lambda *x: jax.numpy.stack(x), *states)
-    state, metrics = together(stacked, dataset.train, rows)
-    for seed in range(2):
-        one = jax.tree.map(lambda x, s=seed: x[s], (state.params, state.batch_stats, metrics))
-        alone, alone_metrics = expected[seed]
-        chex.assert_trees_all_close(
-            one, (alone.params, alone.batch_stats, alone_metrics), rtol=1e-3, atol=1e-5
-        )
+    together, metrics = jax.jit(jax.vmap(trainer.step))(stacked, batches)
+    for seed, state in enumerate(states):
+        alone = trainer.step(state, jax.tree.map(lambda x, i=seed: x[i], batches))
+        one = jax.tree.map(lambda x, i=seed: x[i], (together, metrics))
+        for field in (lambda x: x[0].params, lambda x: x[0].batch_stats, lambda x: x[1]):
+            chex.assert_trees_all_close(field(one), field(alone), rtol=1e-3, atol=1e-5)
 
 
 def test_evaluation_uses_the_running_statistics(config):
-    dataset, program = prepare(config)
-    state = program.init(jax.random.key(0))
-    whole = program.evaluate(state, dataset.test)["loss"]
-    halves = [jax.tree.map(lambda x, h=half: x[h::2], dataset.test) for half in (0, 1)]
-    parts = [program.evaluate(state, half)["loss"] for half in halves]
-    np.testing.assert_allclose(np.sum(parts), whole, rtol=1e-5)  # no example depends on others
+    trainer, data, state = start(config)
+    (test_set,) = data.evaluation["test"]()
+    whole = trainer.evaluate(state, test_set)["loss"]
+    halves = [jax.tree.map(lambda x, h=half: x[h::2], test_set) for half in (0, 1)]
+    losses = [trainer.evaluate(state, half)["loss"] for half in halves]
+    np.testing.assert_allclose(np.sum(losses), whole, rtol=1e-5)  # no example depends on others
 
 
-def test_an_epoch_shuffles_and_drops_the_partial_batch(config):
-    _, program = prepare(config)
-    first, second = (np.asarray(program.order(jax.random.key(0), epoch)) for epoch in (0, 1))
-    assert first.shape == (1437 // 128, 128)
-    assert len(np.unique(first)) == first.size
-    assert (first != second).any()
+def test_an_epoch_shuffles_and_drops_the_partial_batch():
+    sharding = replicated(make_mesh(1))
+    epochs = [
+        np.array(pipeline.epoch_rows(jax.random.key(0), epoch, 1437, 128, sharding=sharding))
+        for epoch in (0, 1)
+    ]
+    assert epochs[0].shape == (1437 // 128, 128)
+    assert len(np.unique(epochs[0])) == epochs[0].size
+    assert (epochs[0] != epochs[1]).any()
 
 
 def test_the_same_seed_gives_the_same_run(config):
-    dataset, program = prepare(config)
-    program = compiled(program)
-    runs = [[fetch_metrics(e) for e in run_epochs(program, dataset, s, 1)] for s in (0, 0, 1)]
-    assert runs[0] == runs[1]
-    assert runs[0] != runs[2]
+    config.epochs = 1
+    histories = [history for _, history in train_seeds(config, (0, 0, 1))]
+    assert histories[0] == histories[1]
+    assert histories[0] != histories[2]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +97,7 @@ def test_the_same_seed_gives_the_same_run(config):
         ({"method": "lookahead:k=0"}, "k must be an integer >= 1, got 0"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_training(config, changes, message):
+def test_an_invalid_config_raises_before_training(config, changes, message):
     config.update(changes)
     with pytest.raises(ValueError, match=message):
-        prepare(config)
+        make_run(config)

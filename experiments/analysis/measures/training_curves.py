@@ -16,16 +16,22 @@ from experiments.analysis.measure import (
 )
 from experiments.analysis.runs import Run, read_metrics
 from experiments.reporting.curves import Panel, zoom
+from experiments.training.metrics import METRICS
 
 PANELS = [
-    Panel("train_loss", "training loss"),
-    Panel("test_accuracy", "test accuracy, %", scale=100),
-    Panel("train_applied", "sharpness-aware steps, %", scale=100),
-    Panel("train_mu", "running mean of $|g|^2$"),
-    Panel("train_sigma", "running deviation of $|g|^2$"),
-    Panel("train_threshold", "threshold for $|g|^2$"),
-    Panel("train_alpha", "Lookbehind's alpha"),
+    Panel(name, METRICS[name].heading, METRICS[name].scale)
+    for name in (
+        "train_loss",
+        "val_accuracy",
+        "test_accuracy",
+        "train_applied",
+        "train_mu",
+        "train_sigma",
+        "train_threshold",
+        "train_alpha",
+    )
 ]
+_ZOOMED = ("train_loss", "val_accuracy", "test_accuracy")
 
 
 def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
@@ -38,7 +44,14 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResu
 def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
         Entry("logged training loss", lambda result: result["train_loss"][-1]),
-        Entry("test accuracy, %", lambda result: 100 * result["test_accuracy"][-1]),
+        *(
+            Entry(
+                METRICS[name].heading,
+                lambda result, name=name: METRICS[name].scale * result[name][-1],
+                applies_to=lambda result, name=name: name in result,
+            )
+            for name in ("val_accuracy", "test_accuracy")
+        ),
     ]
 
 
@@ -49,7 +62,7 @@ def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
         shown = [result for result in results if panel.metric in result.mean]
         for result in shown:
             figures.curve(axis, result, result.shared["epochs"], panel.metric, panel.scale)
-        if panel.metric in ("train_loss", "test_accuracy"):
+        if panel.metric in _ZOOMED:
             zoom(axis, [panel.scale * figures.values([r.mean[panel.metric]]) for r in shown])
         axis.set(xlabel="epoch", ylabel=panel.label)
     figures.legend(figure, results)

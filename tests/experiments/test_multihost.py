@@ -1,4 +1,4 @@
-"""Flags that do not connect processes, and what is said then."""
+"""Flags that do not connect processes, and their errors."""
 
 import re
 import subprocess
@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-CONNECT = "from absl import app; from experiments import hosts; app.run(lambda _: hosts.connect())"
+CONNECT = (
+    "from absl import app; from experiments.parallel import multihost; "
+    "app.run(lambda _: multihost.connect())"
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,7 @@ CONNECT = "from absl import app; from experiments import hosts; app.run(lambda _
         ),
     ],
 )
-def test_flags_that_do_not_connect_are_answered_with_those_that_do(pytestconfig, flags, message):
+def test_flags_that_do_not_connect_raise_with_those_that_do(pytestconfig, flags, message):
     # An empty environment: tests may run in a cluster themselves.
     command = [sys.executable, "-c", CONNECT, *flags]
     done = subprocess.run(

@@ -1,15 +1,12 @@
-"""What a run leaves to look at: event files, lines, figures."""
+"""The logs of a run: event files, lines, the progress bar."""
 
 import json
 import struct
-import sys
 
-import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments import plot
-from experiments.training import loggers as logs
-from experiments.training import run_dir as workdir
+from experiments.training import run_dir
+from experiments.training.loggers import RunLogger
 
 
 def metrics(epoch):
@@ -19,7 +16,8 @@ def metrics(epoch):
 
 def log(path, config, epochs, history=()):
     path.mkdir(exist_ok=True)
-    with logs.Logs(path, config, list(history), steps=3) as writer:
+    sizes = {"epochs": config.epochs, "steps_per_epoch": 3, "examples_per_step": 128}
+    with RunLogger(path, list(history), **sizes, score="accuracy") as writer:
         for epoch in range(len(history) + 1, epochs + 1):
             writer.start_epoch(epoch, "SAM")
             writer.end_epoch(metrics(epoch))
@@ -52,44 +50,24 @@ def test_event_files_have_every_metric_of_every_epoch(config, tmp_path):
     assert tags == metrics(1).keys() - {"epoch"} | {"seconds", "images_per_second"}
 
 
-def test_what_was_logged_after_the_checkpoint_is_void(config, tmp_path):
+def test_logs_after_the_checkpoint_are_discarded(config, tmp_path):
     log(tmp_path, config, epochs=3)
     log(tmp_path, config, epochs=2, history=[metrics(1)])
     assert {step for _, step in events(tmp_path)} == {1, 2}
-    assert workdir.read_lines(tmp_path / "metrics.jsonl") == [metrics(1), metrics(2)]
-    assert [line["epoch"] for line in workdir.read_lines(tmp_path / "timing.jsonl")] == [1, 2]
+    assert run_dir.read_lines(tmp_path / "metrics.jsonl") == [metrics(1), metrics(2)]
+    assert [line["epoch"] for line in run_dir.read_lines(tmp_path / "timing.jsonl")] == [1, 2]
 
 
-def test_the_bar_says_where_the_run_is(config, tmp_path, capsys):
+def test_the_bar_shows_epoch_and_metrics(config, tmp_path, capsys):
     config.epochs = 4
     log(tmp_path, config, epochs=4, history=[metrics(1)])
     shown = capsys.readouterr().err
     assert "SAM, epoch 4/4: 100%" in shown
     assert "images/s" in shown
-    assert "accuracy=25.0%, loss=0.250, test=25.00%" in shown
-
-
-def run_plot(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["plot", *map(str, arguments)])
-    plot.main()
-
-
-def test_plot_draws_runs_of_different_lengths(config, tmp_path, monkeypatch, capsys):
-    runs = [log(tmp_path / str(epochs), config, epochs) for epochs in (2, 5)]
-    figure = tmp_path / "curves.png"
-    run_plot(monkeypatch, *runs, f"--output={figure}")
-    assert figure.read_bytes().startswith(b"\x89PNG")
-    assert str(figure) in capsys.readouterr().out
-
-
-def test_plot_says_what_it_did_not_find(config, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match="No such file or directory"):
-        run_plot(monkeypatch, tmp_path / "nowhere")
-    with pytest.raises(SystemExit, match="has no epoch to draw yet"):
-        run_plot(monkeypatch, log(tmp_path / "empty", config, 0))
+    assert "train_loss=0.25, train_accuracy=25.00%, test_accuracy=25.00%" in shown
 
 
 def test_a_half_written_line_is_not_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(metrics(1)) + '\n{"epoch": 2, "tr')
-    assert workdir.read_lines(path) == [metrics(1)]
+    assert run_dir.read_lines(path) == [metrics(1)]

@@ -1,24 +1,19 @@
-"""Batches in parts: per device and in microbatches, with every method."""
+"""m-SAM: independent perturbations per device and per microbatch."""
 
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 
-from experiments.data import pipeline as feeds
-from experiments.parallel.mesh import divided, make_mesh, place, replicated
-from experiments.training.setup import build_program, compiled
+from experiments.parallel.mesh import make_mesh
+from experiments.tasks.table import load_dataset
+from experiments.training.setup import make_run
+from tests.support.training import take_steps
 
 
-def after_two_steps(config, mesh: Mesh):
-    """State and metrics after two steps with the batch divided over the mesh."""
-    dataset = feeds.load(config)
-    program = compiled(build_program(config, feeds.facts_of(dataset), feeds.select_rows, mesh))
-    state = place(program.init(jax.random.key(0)), replicated(mesh))
-    train = place(dataset.train, replicated(mesh))
-    for rows in program.order(jax.random.key(1), 0)[:2]:
-        state, metrics = program.step(state, train, place(rows, divided(mesh)))
-    return jax.device_get((state.params, state.batch_stats, metrics))
+def after_two_steps(config, num_devices):
+    """Weights, statistics and metrics after two steps with the batch divided over the devices."""
+    metrics, states = take_steps(config, 2, num_devices)
+    return states[-1].params, states[-1].batch_stats, metrics[-1]
 
 
 def assert_close(first, second):
@@ -33,27 +28,30 @@ def config(config):
 
 def test_the_devices_together_take_the_step_of_one(config):
     config.update(method="sam", augment=True)
-    one = after_two_steps(config, make_mesh(1))
-    assert_close(after_two_steps(config, make_mesh(4)), one)
+    one = after_two_steps(config, 1)
+    assert_close(after_two_steps(config, 4), one)
 
 
 def test_microbatches_are_the_same_on_any_number_of_devices(config):
     config.update(method="ae_sam", microbatches=4, augment=True)
-    one = after_two_steps(config, make_mesh(1))
-    assert_close(after_two_steps(config, make_mesh(4)), one)
+    one = after_two_steps(config, 1)
+    assert_close(after_two_steps(config, 4), one)
     assert one[-1]["applied"] == 1
 
 
-@pytest.mark.parametrize("method", ["none", "lookbehind_asam:alpha=0.5", "ae_sam"])
+@pytest.mark.parametrize(
+    "method",
+    ["none", "lookbehind_asam:alpha=0.5", "lookbehind_sam:k=2,switch_minibatch=true", "ae_sam"],
+)
 def test_a_device_perturbs_as_a_microbatch_does(config, method):
     config.update(method=method, microbatches=4)
-    microbatches = after_two_steps(config, make_mesh(1))
+    microbatches = after_two_steps(config, 1)
     config.update(microbatches=1, per_device_perturbation=True)
-    assert_close(after_two_steps(config, make_mesh(4)), microbatches)
+    assert_close(after_two_steps(config, 4), microbatches)
     if method.startswith("lookbehind_asam"):
         config.per_device_perturbation = False
         with pytest.raises(AssertionError):
-            assert_close(after_two_steps(config, make_mesh(4)), microbatches)
+            assert_close(after_two_steps(config, 4), microbatches)
 
 
 @pytest.mark.parametrize(
@@ -66,19 +64,20 @@ def test_a_device_perturbs_as_a_microbatch_does(config, method):
         ({"microbatches": 2, "per_device_perturbation": True}, 4, "exclude each other"),
     ],
 )
-def test_a_batch_that_cannot_be_divided_is_refused(config, changes, devices, message):
+def test_a_batch_size_that_does_not_divide_raises(config, changes, devices, message):
     config.update(changes)
     with pytest.raises(ValueError, match=message):
-        after_two_steps(config, make_mesh(devices))
+        after_two_steps(config, devices)
 
 
 @pytest.mark.parametrize(
     ("asked", "devices", "size"), [(64, 4, 64), (100, 3, 102), (100, 6, 102), (1000, 7, 364)]
 )
-def test_evaluation_batches_are_filled_up_to_what_the_devices_divide(config, asked, devices, size):
-    config.eval_batch_size = asked
-    test = feeds.load(config).test
-    batches = list(feeds.padded(test, config, make_mesh(devices)))
+def test_evaluation_batches_are_padded_for_the_devices(config, asked, devices, size):
+    config.update(eval_batch_size=asked, batch_size=devices)
+    test = load_dataset(config).test
+    _, pipeline = make_run(config, make_mesh(devices))
+    batches = list(pipeline.evaluation["test"]())
     assert {len(batch.labels) for batch in batches} == {size}
     images, labels = (np.concatenate(x) for x in zip(*batches, strict=True))
     np.testing.assert_array_equal(labels[:360], test.labels)

@@ -1,0 +1,93 @@
+"""Tasks by name. A new one is a row here: the task and its pipeline, made from the config."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from experiments import data
+from experiments.data import Dataset, imagenet, pipeline
+from experiments.data.dataset import DatasetInfo
+from experiments.data.pipeline import Pipeline
+from experiments.tasks.base import Task
+from experiments.tasks.classification import classification
+
+Builder = Callable[[ConfigDict, Mesh, jax.Array, int], tuple[Task, Pipeline]]
+
+
+def _classification(
+    config: ConfigDict, mesh: Mesh, order_key: jax.Array, num_minibatches: int
+) -> tuple[Task, Pipeline]:
+    batches = {
+        "batch_size": config.batch_size,
+        "eval_batch_size": config.eval_batch_size,
+        "num_minibatches": num_minibatches,
+        "eval_test": config.eval_test,
+    }
+    if config.dataset == imagenet.NAME:
+        splits = open_imagenet(config)
+        info = imagenet_info(config, splits)
+        pipe = pipeline.streamed(splits, info, mesh, config.seed, workers=config.workers, **batches)
+    else:
+        pipe = pipeline.in_memory(load_dataset(config), mesh, order_key, **batches)
+    return classification_task(config, pipe.info), pipe
+
+
+def classification_task(config: ConfigDict, info: DatasetInfo) -> Task:
+    """The task of classifying the images of a dataset with the config's model."""
+    return classification(
+        config.model,
+        info.image_shape,
+        info.num_classes,
+        info.mean,
+        info.std,
+        dtype=config.dtype,
+        label_smoothing=config.label_smoothing,
+        augment=info.augment if config.augment is None else config.augment,
+    )
+
+
+def load_dataset(config: ConfigDict) -> Dataset:
+    """Loads a dataset that fits in memory, with the config's split, subset and label noise."""
+    dataset = data.hold_out(data.load(config.dataset, config.data_dir), config.validation)
+    dataset = data.take(dataset, config.train_examples)
+    dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
+    mean, std = _normalization(config, dataset.mean, dataset.std)
+    return dataset._replace(mean=mean, std=std)
+
+
+def open_imagenet(config: ConfigDict) -> imagenet.Splits:
+    """Opens ImageNet with the config's split and subset."""
+    if config.label_noise:
+        raise ValueError(
+            f"label_noise must be 0 for {imagenet.NAME}, which is streamed, "
+            f"got {config.label_noise}."
+        )
+    return imagenet.open_splits(config.data_dir, config.validation, config.train_examples)
+
+
+def imagenet_info(config: ConfigDict, splits: imagenet.Splits) -> DatasetInfo:
+    """The static properties of ImageNet."""
+    mean, std = _normalization(config, imagenet.MEAN, imagenet.STD)
+    return DatasetInfo(
+        num_examples=len(splits.train),
+        image_shape=(config.image_size, config.image_size, 3),
+        num_classes=imagenet.NUM_CLASSES,
+        mean=mean,
+        std=std,
+        augment=False,  # the host crops and flips
+    )
+
+
+def _normalization(
+    config: ConfigDict, mean: np.ndarray, std: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The dataset's mean and deviation, or those of a pretrained model's images."""
+    if config.pretrained:  # the released ViTs were trained on images from -1 to 1
+        mean = std = np.full_like(mean, 255 / 2)
+    return mean, std
+
+
+TASKS: Mapping[str, Builder] = {"classification": _classification}
