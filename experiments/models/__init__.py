@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from experiments.configs.lookup import import_function, unknown
 from experiments.models import initializers
+from experiments.models.dropout import remove_streams
 from experiments.models.pyramidnet import PyramidNet
 from experiments.models.resnet import BasicBlock, Bottleneck, ResNet, ZeroPadding
 from experiments.models.strided_cnn import StridedCNN
@@ -107,6 +108,8 @@ def build(
 ) -> nnx.Module:
     """Returns a freshly initialized model: images normalized, ``[N, H, W, C]``, to logits.
 
+    Its layers have no random streams: before a training pass, ``dropout.insert_streams``.
+
     Args:
       name: as in :func:`find`.
       num_classes: number of classes.
@@ -122,7 +125,9 @@ def build(
     optional = {"image_size": image_size, "dtype": jnp.dtype(dtype)}
     parameters = _parameters(make)
     given = {key: value for key, value in optional.items() if key in parameters}
-    return make(num_classes, channels, **given, rngs=rngs)
+    model = make(num_classes, channels, **given, rngs=rngs)
+    remove_streams(model)
+    return model
 
 
 def _parameters(make: Callable[..., nnx.Module]) -> set[str]:

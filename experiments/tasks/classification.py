@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from experiments import models
 from experiments.data.augment import crop_and_flip, normalize
 from experiments.data.dataset import Examples
+from experiments.models.dropout import insert_streams
 from experiments.tasks.base import Metrics, Task
 
 
@@ -49,13 +50,13 @@ def classification(
         return model(normalize(images, mean, std))
 
     def loss(model: nnx.Module, batch: Examples, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        del key  # no model has dropout
+        insert_streams(model, key)
         logits = logits_of(model, batch.images)
         losses = cross_entropy(logits, batch.labels, label_smoothing)
         return losses.mean(), {"accuracy": _correct(logits, batch.labels).mean()}
 
     def example_losses(model: nnx.Module, batch: Examples, key: jax.Array) -> jax.Array:
-        del key
+        insert_streams(model, key)
         return cross_entropy(logits_of(model, batch.images), batch.labels, label_smoothing)
 
     def evaluate(model: nnx.Module, batch: Examples) -> Metrics:
