@@ -1,1 +1,1 @@
-"""What a sharpness-aware step costs, measured on the machine at hand: see docs/performance.md."""
+"""Benchmarks of sharpness-aware steps: time, memory, compilation. See docs/performance.md."""

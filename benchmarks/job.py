@@ -1,4 +1,4 @@
-"""The training job under every measurement: a stock Flax model, one batch, a jitted step."""
+"""The benchmarked training job: a stock Flax model, one batch, a jitted step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,13 +14,13 @@ Batch = tuple[jax.Array, jax.Array]
 
 
 class Job(NamedTuple):
-    """A model, its first state and the batch it trains on.
+    """A model, its initial state and one batch.
 
     Attributes:
-      graphdef: the model without its arrays.
+      graphdef: static structure of the model.
       params: float32 weights.
-      rest: the model's other arrays: BatchNorm's running statistics.
-      batch: images and labels, random.
+      rest: other arrays of the model: running statistics of BatchNorm.
+      batch: random images and labels.
     """
 
     graphdef: nnx.GraphDef
@@ -29,7 +29,7 @@ class Job(NamedTuple):
     batch: Batch
 
     def loss(self, params: nnx.State, rest: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
-        """The training loss, and BatchNorm's next statistics."""
+        """The training loss, and the updated statistics of BatchNorm."""
         images, labels = batch
         # Copied, or the new statistics would be written into ``rest``.
         model = nnx.merge(self.graphdef, params, rest, copy=True)
@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step changes: weights, statistics, the optimizer's state."""
+    """The training state: weights, statistics, optimizer state."""
 
     params: nnx.State
     rest: nnx.State
@@ -48,8 +48,8 @@ class State(NamedTuple):
 Step = Callable[[State, Batch], State]
 
 
-def create(model: nnx.Module, setup: Setup) -> Job:
-    """A job on random images."""
+def make_job(model: nnx.Module, setup: Setup) -> Job:
+    """Makes a job with random images."""
     model.train()
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     images_key, labels_key = jax.random.split(jax.random.key(1))
@@ -58,14 +58,14 @@ def create(model: nnx.Module, setup: Setup) -> Job:
     return Job(graphdef, params, rest, (images, labels))
 
 
-def first_state(job: Job, tx: optax.GradientTransformation) -> State:
-    """The state before the first step, in arrays of its own so that steps can donate them."""
+def initial_state(job: Job, tx: optax.GradientTransformation) -> State:
+    """The initial state, copied so that steps can donate it."""
     params, rest = jax.tree.map(jnp.copy, (job.params, job.rest))
     return State(params, rest, tx.init(params))
 
 
 def lower_gradient(job: Job) -> jax.stages.Lowered:
-    """One gradient of the loss, the unit in which steps are counted."""
+    """Lowers one gradient of the loss, the unit of the costs of steps."""
     gradient = jax.jit(jax.grad(job.loss, has_aux=True))
     return gradient.lower(job.params, job.rest, job.batch)
 
@@ -73,17 +73,19 @@ def lower_gradient(job: Job) -> jax.stages.Lowered:
 def training_step(
     job: Job, tx: optax.GradientTransformationExtraArgs, axis_name: str | None = None
 ) -> Step:
-    """A whole training step; with ``axis_name`` a device's part of it under ``jax.shard_map``."""
+    """A whole training step; with ``axis_name``, that of one device under ``jax.shard_map``."""
 
     def step(state: State, batch: Batch) -> State:
         def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
             del i  # every inner step stays on this batch
             return jax.grad(job.loss, has_aux=True)(params, state.rest, batch)[0]
 
-        at = state.params
-        if axis_name is not None:  # the library takes each device's own gradient
-            at = jax.tree.map(lambda w: jax.lax.pcast(w, axis_name, to="varying"), at)
-        grads, rest = jax.grad(job.loss, has_aux=True)(at, state.rest, batch)
+        local_params = state.params
+        if axis_name is not None:  # the library takes the gradient of each device
+            local_params = jax.tree.map(
+                lambda w: jax.lax.pcast(w, axis_name, to="varying"), local_params
+            )
+        grads, rest = jax.grad(job.loss, has_aux=True)(local_params, state.rest, batch)
         updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         return State(optax.apply_updates(state.params, updates), rest, opt_state)
 
@@ -91,13 +93,13 @@ def training_step(
 
 
 def lower_step(job: Job, tx: optax.GradientTransformationExtraArgs) -> jax.stages.Lowered:
-    """The training step, reusing the memory of the state it is given."""
+    """Lowers the training step with a donated state."""
     step = jax.jit(training_step(job, tx), donate_argnums=0)
-    return step.lower(first_state(job, tx), job.batch)
+    return step.lower(initial_state(job, tx), job.batch)
 
 
 def run_gradient(job: Job) -> Callable[[int], None]:
-    """A function that takes that many gradients and waits for them."""
+    """A function ``(calls) -> None`` that computes gradients and waits for them."""
     gradient = lower_gradient(job).compile()
 
     def run(calls: int) -> None:
@@ -109,12 +111,12 @@ def run_gradient(job: Job) -> Callable[[int], None]:
 
 
 def run_steps(job: Job, tx: optax.GradientTransformationExtraArgs) -> Callable[[int], None]:
-    """A function that takes that many training steps, onwards from where it was, and waits."""
-    return advance(lower_step(job, tx).compile(), first_state(job, tx), job.batch)
+    """A function ``(calls) -> None`` that takes training steps and waits for them."""
+    return advance(lower_step(job, tx).compile(), initial_state(job, tx), job.batch)
 
 
 def advance(step: Step, state: State, batch: Batch) -> Callable[[int], None]:
-    """A function that makes that many calls of ``step`` from state to state, and waits."""
+    """A function ``(calls) -> None`` that calls ``step`` on its last state, and waits."""
 
     def run(calls: int) -> None:
         nonlocal state

@@ -1,4 +1,4 @@
-"""The machine at hand, in words, and how its memory is handled while measuring."""
+"""Description of the machine, and malloc settings for benchmarking."""
 
 import ctypes
 import os
@@ -12,27 +12,27 @@ from benchmarks.setups import Setup
 
 
 def cores() -> int:
-    """The processor cores that this process may use; both frameworks get that many threads."""
+    """Number of processor cores available to this process: the threads of both frameworks."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:
-    """Has the C library keep what is freed for the next call, where it is glibc.
+    """Makes glibc keep freed memory for the next call; returns whether it does.
 
-    XLA:CPU takes the temporary memory of a program anew in every call. glibc gives blocks above 32
-    MB back to the system each time, and getting one again page by page takes as long as half a
-    gradient. Programs on either side of 32 MB could not be compared. The same for all of them:
-    ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_``, set from within.
+    XLA:CPU allocates a program's temporary buffers on every call. glibc returns blocks above 32 MB
+    to the system each time, and page faults on a new block take as long as half a gradient, so that
+    programs just above and just below 32 MB could not be compared. Equivalent to setting
+    ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` for all of them.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+    trim_threshold, mmap_threshold = -1, -3  # constants of malloc.h
     return bool(mallopt(mmap_threshold, 1 << 30) and mallopt(trim_threshold, 2**31 - 1))
 
 
 def describe(setup: Setup) -> str:
-    """What a reader needs to know to compare numbers with their own."""
+    """Describes versions, hardware and models, in sentences."""
     width, depth, heads = setup.vit
     return (
         f"Python {platform.python_version()}, jax {jax.__version__}, flax {flax.__version__}, "

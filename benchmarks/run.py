@@ -1,19 +1,19 @@
-"""Measures what sharpness-aware steps cost on this machine and writes the tables.
+"""Measures the cost of sharpness-aware steps on this machine and writes the tables.
 
 python -m benchmarks.run [--quick] [--only NAME ...] [--out FOLDER] [--update-docs]
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
 from benchmarks.machine import describe, keep_freed_memory
-from benchmarks.report import Table, update_docs, write
 from benchmarks.sections import against_optax, against_pytorch, compilation, scaling, step_time
-from benchmarks.setups import Setup, choose
+from benchmarks.setups import Setup, choose_setup
+from experiments.reporting.tables import Table, update_page, write_tables
 
 SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "steps": step_time.measure,
@@ -25,47 +25,52 @@ SECTIONS: dict[str, Callable[[Setup], Table]] = {
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
-def main() -> None:
-    """Runs the sections asked for, and saves after each."""
-    arguments = _parse()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the requested sections, saving after each."""
+    options = _parser().parse_args(arguments)
     jax.config.update("jax_enable_compilation_cache", False)
-    # Or calls that do not depend on each other, such as gradients, run side by side on the cores.
+    # Otherwise independent calls, such as gradients, run in parallel on the cores.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    setup = choose(arguments.quick)
+    setup = choose_setup(options.quick)
     machine = describe(setup)
     if jax.default_backend() == "cpu":
         kept = "kept by" if keep_freed_memory() else "not kept by"
         machine += f" Freed memory is {kept} the process."
-    if arguments.quick:
-        machine += " A quick run: the numbers show that it works and nothing else."
+    if options.quick:
+        machine += " A quick run: its numbers are meaningless."
     print(machine, flush=True)
     tables: dict[str, Table] = {}
-    for name in arguments.only:
+    for name in options.only:
         start = time.perf_counter()
         tables[name] = SECTIONS[name](setup)
         seconds = time.perf_counter() - start
         print(f"\n{tables[name].markdown()}\n\n({name}: {seconds:.0f} s)", flush=True)
-        write(arguments.out, machine, tables)
-    if arguments.update_docs:
+        write_tables(options.out, machine, tables)
+    if options.update_docs:
         parts = {"machine": machine} | {name: t.markdown() for name, t in tables.items()}
         backend = jax.default_backend()
-        update_docs(_PAGE, {f"{backend} {name}": part for name, part in parts.items()})
+        update_page(_PAGE, {f"{backend} {name}": part for name, part in parts.items()})
 
 
-def _parse() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny models, to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny models, to check that everything works"
+    )
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME",
         help=f"sections to run, of {', '.join(SECTIONS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/benchmarks"), help="folder for Markdown and JSON"
+        "--out",
+        type=Path,
+        default=Path("runs/benchmarks"),
+        help="folder for Markdown and JSON (%(default)s)",
     )
     parser.add_argument(
         "--update-docs", action="store_true", help="put the tables into docs/performance.md"
     )
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured on which kind of machine."""
+"""Benchmark configurations by machine type."""
 
 from typing import NamedTuple
 
@@ -13,15 +13,15 @@ IMAGE = (32, 32, 3)  # CIFAR's
 
 
 class Setup(NamedTuple):
-    """Sizes that keep a run on a machine within minutes.
+    """Sizes for which the benchmarks take minutes.
 
     Attributes:
-      widths: channels of the ResNet's stages.
-      blocks: blocks of each stage.
+      widths: channels of the stages of the ResNet.
+      blocks: blocks per stage.
       vit: width, depth and heads of the vision transformer.
       batch: number of images.
-      ks: inner steps for compile time and for the comparison with ``optax.contrib.sam``.
-      rounds: how often each time is taken; what is reported is the median.
+      ks: numbers of inner steps in the comparison with ``optax.contrib.sam``.
+      rounds: repetitions of each timing; the median is reported.
       compute: "float32" or "bfloat16", the type of activations; weights are float32.
     """
 
@@ -34,7 +34,7 @@ class Setup(NamedTuple):
     compute: str
 
     def models(self) -> dict[str, nnx.Module]:
-        """The two models with fresh weights, by name."""
+        """The two models by name, freshly initialized."""
         width, depth, heads = self.vit
         size, _, channels = IMAGE
         blocks = (self.blocks,) * len(self.widths)
@@ -59,7 +59,7 @@ _ACCELERATOR = Setup((64, 128, 256, 512), 2, (192, 12, 3), 128, (1, 2, 5, 20), 3
 _QUICK = Setup((8, 16), 1, (16, 1, 2), 8, (1, 2, 5), 3, "float32")
 
 
-def choose(quick: bool) -> Setup:
-    """The setup for this machine: ResNet-18 in bfloat16 where there is an accelerator."""
+def choose_setup(quick: bool) -> Setup:
+    """The setup for this machine: ResNet-18 in bfloat16 on an accelerator."""
     full = LAPTOP if jax.default_backend() == "cpu" else _ACCELERATOR
     return _QUICK._replace(compute=full.compute) if quick else full

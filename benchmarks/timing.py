@@ -1,4 +1,4 @@
-"""Times that can be compared although the machine drifts."""
+"""Interleaved timing, robust to drifts of the machine."""
 
 import math
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-Run = Callable[[int], None]  # makes that many calls and waits for the last
+Run = Callable[[int], None]  # (calls) -> None: makes the calls and waits for the last
 
-_SHORTEST = 0.2  # seconds: what is shorter is called several times
+_MIN_SECONDS = 0.2  # shorter calls are repeated
 
 
 def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, np.ndarray]:
     """Seconds per call of each run, ``[round]``, after a warm-up.
 
-    The runs take turns, A B C A B C, so that whatever slows the machine down for a while slows all
-    of them. Compare within a round first, and take the median over rounds then.
+    The runs alternate, A B C A B C, so that a temporary slowdown of the machine affects all of
+    them. Compare within a round first, then take the median over rounds.
     """
     calls = {name: _calls(run) for name, run in runs.items()}
     seconds = [
@@ -27,7 +27,7 @@ def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, np.ndarray]:
 
 def _calls(run: Run) -> int:
     run(1)
-    return math.ceil(_SHORTEST / _seconds(run, 1))
+    return math.ceil(_MIN_SECONDS / _seconds(run, 1))
 
 
 def _seconds(run: Run, calls: int) -> float:

@@ -1,4 +1,4 @@
-"""Side by side with ``optax.contrib.sam``, which writes its inner steps out one by one."""
+"""Comparison with ``optax.contrib.sam``, which unrolls its inner steps."""
 
 import jax
 import jax.numpy as jnp
@@ -7,24 +7,24 @@ import optax
 
 import optax_lookbehind as ol
 from benchmarks import job as jobs
-from benchmarks.report import Row, Table
 from benchmarks.sections.compilation import compile_step
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
 from benchmarks.timing import interleaved
+from experiments.reporting.tables import Row, Table
 
 _STEPS = 5
 
 
 def measure(setup: Setup) -> Table:
-    """The same algorithm from both packages, for several numbers of ascent steps."""
-    job = jobs.create(setup.models()["ResNet"], setup)
+    """Measures the same algorithm in both packages, for several numbers of ascent steps."""
+    job = jobs.make_job(setup.models()["ResNet"], setup)
     return Table(
         "Against optax.contrib.sam (opaque mode) on the ResNet",
         [_compare(job, k, setup.rounds) for k in setup.ks],
-        "Over theirs, less than 1 is faster here. The difference is the largest between two "
-        f"weights, in {setup.compute}: that of rounding, which training magnifies. (In float64 a "
-        "test holds the two packages against each other.)",
+        "Ratios are ours over theirs: below 1, this package is faster. The difference is the "
+        f"largest between two weights, in {setup.compute}: rounding errors, amplified by training. "
+        "(A test compares the two packages in float64.)",
     )
 
 
@@ -42,8 +42,8 @@ def _compare(job: jobs.Job, k: int, rounds: int) -> Row:
 
     seconds = interleaved(
         {
-            "ours": jobs.advance(our_step, jobs.first_state(job, ours), job.batch),
-            "theirs": jobs.advance(their_step, jobs.first_state(job, theirs), job.batch),
+            "ours": jobs.advance(our_step, jobs.initial_state(job, ours), job.batch),
+            "theirs": jobs.advance(their_step, jobs.initial_state(job, theirs), job.batch),
         },
         rounds,
     )
@@ -63,7 +63,7 @@ def _compare(job: jobs.Job, k: int, rounds: int) -> Row:
 def _train(
     job: jobs.Job, step: jax.stages.Compiled, tx: optax.GradientTransformation, steps: int
 ) -> optax.Params:
-    state = jobs.first_state(job, tx)
+    state = jobs.initial_state(job, tx)
     for _ in range(steps):
         state = step(state, job.batch)
     return state.params

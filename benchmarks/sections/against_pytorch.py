@@ -1,4 +1,4 @@
-"""Side by side with PyTorch: the same ResNet, batch, precision and hardware."""
+"""Comparison with PyTorch: the same ResNet, batch, precision and hardware."""
 
 import importlib.util
 
@@ -7,10 +7,10 @@ import numpy as np
 
 import optax_lookbehind as ol
 from benchmarks import job as jobs
-from benchmarks.report import Row, Table
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
 from benchmarks.timing import Run, interleaved
+from experiments.reporting.tables import Row, Table
 
 _K = 5
 _TITLE = "Against PyTorch on the ResNet"
@@ -18,7 +18,7 @@ _EAGER, _COMPILED = "PyTorch", "torch.compile"
 
 
 def measure(setup: Setup) -> Table:
-    """Both frameworks in turn, PyTorch as written and compiled."""
+    """Measures both frameworks, PyTorch in eager mode and compiled."""
     if importlib.util.find_spec("torch") is None:
         return Table(_TITLE, [], "PyTorch is not installed: not measured.")
     import torch
@@ -27,10 +27,10 @@ def measure(setup: Setup) -> Table:
 
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
-        return Table(_TITLE, [], "The PyTorch that is installed sees no GPU: not measured.")
+        return Table(_TITLE, [], "The installed PyTorch has no GPU support: not measured.")
     note = (
-        f"PyTorch {torch.__version__}, channels last. Its Lookbehind is written as the authors' "
-        f"is: {2 * _K} gradients a step where this package takes {_K + 1}."
+        f"PyTorch {torch.__version__}, channels last. Its Lookbehind follows the authors' "
+        f"implementation: {2 * _K} gradients a step instead of {_K + 1}."
     )
     gradients, steps = {}, {}
     gradients["JAX"], steps["JAX"] = _jax_runs(setup)
@@ -39,7 +39,7 @@ def measure(setup: Setup) -> Table:
         compiled = torch_job.runs(setup, device, _K, RHO, compiled=True)
         compiled[1](1)
         gradients[_COMPILED], steps[_COMPILED] = compiled
-    except Exception as error:  # for want of a C++ compiler, of support for the Python version, ...
+    except Exception as error:  # no C++ compiler, unsupported Python version, ...
         note += f" {_COMPILED} did not run here: {type(error).__name__}."
     rows = [
         _row("one gradient", interleaved(gradients, setup.rounds)),
@@ -49,14 +49,14 @@ def measure(setup: Setup) -> Table:
 
 
 def _jax_runs(setup: Setup) -> tuple[Run, Run]:
-    job = jobs.create(setup.models()["ResNet"], setup)
+    job = jobs.make_job(setup.models()["ResNet"], setup)
     tx = ol.lookbehind_sam(_K, RHO, "adaptive_per_tensor", fast_optimizer=SGD)
     return jobs.run_gradient(job), jobs.run_steps(job, tx)
 
 
-def _row(what: str, seconds: dict[str, np.ndarray]) -> Row:
+def _row(label: str, seconds: dict[str, np.ndarray]) -> Row:
     ours = seconds.pop("JAX")
-    row: dict[str, str | float] = {"": what, "JAX, ms": 1e3 * np.median(ours)}
+    row: dict[str, str | float] = {"": label, "JAX, ms": 1e3 * np.median(ours)}
     for name, theirs in seconds.items():
         row[f"{name}, ms"] = 1e3 * np.median(theirs)
         row[f"{name} over JAX"] = np.median(theirs / ours)

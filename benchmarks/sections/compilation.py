@@ -1,4 +1,4 @@
-"""Compile time and memory of a training step, which must not grow with k."""
+"""Compile time and memory of a training step, which should not grow with k."""
 
 import time
 
@@ -8,34 +8,35 @@ import optax
 
 import optax_lookbehind as ol
 from benchmarks import job as jobs
-from benchmarks.report import Row, Table
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
+from experiments.reporting.tables import Row, Table
 
 _KS = (2, 5, 20, 50)
 _ROUNDS = 3
 
 
 def measure(setup: Setup) -> Table:
-    """Lookbehind with adaptive alpha, the method with the most buffers, on both models."""
+    """Measures Lookbehind with adaptive alpha, the method with the most buffers, on both models."""
     rows = [
         row
         for name, model in setup.models().items()
-        for row in _measure_model(name, jobs.create(model, setup))
+        for row in _measure_model(name, jobs.make_job(model, setup))
     ]
     return Table(
         "Compile time and memory of a Lookbehind-SAM step",
         rows,
-        f"Trace, lower and compile the whole training step, nothing cached; medians of {_ROUNDS}. "
-        "Memory is temporary memory as the compiler plans it, without the donated training state.",
+        f"Time to trace, lower and compile the whole training step without caches; medians of "
+        f"{_ROUNDS}. Memory is the temporary memory planned by the compiler, without the donated "
+        "training state.",
     )
 
 
 def compile_step(
     job: jobs.Job, tx: optax.GradientTransformationExtraArgs
 ) -> tuple[jax.stages.Compiled, float]:
-    """The compiled training step and the seconds that took from Python to machine code."""
-    jax.clear_caches()  # or a later step would find this one's traces
+    """The compiled training step, and the seconds to trace, lower and compile it."""
+    jax.clear_caches()  # otherwise later compilations would hit this one's trace cache
     start = time.perf_counter()
     compiled = jobs.lower_step(job, tx).compile()
     return compiled, time.perf_counter() - start

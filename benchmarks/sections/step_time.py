@@ -1,24 +1,24 @@
-"""A step's time over that of the gradients it takes."""
+"""Time of a step relative to that of its gradients."""
 
 import numpy as np
 import optax
 
 import optax_lookbehind as ol
 from benchmarks import job as jobs
-from benchmarks.report import Row, Table
 from benchmarks.setups import Setup
 from benchmarks.timing import interleaved
+from experiments.reporting.tables import Row, Table
 
 RHO = 0.05
 SGD = optax.sgd(0.01, momentum=0.9)
 
-# Decides at run time, as AE-SAM does, but always the same way. Infinite thresholds would be known
-# to the compiler, and the branch with it.
+# Thresholds for which the run-time decision of AE-SAM always has the same outcome. With infinite
+# ones the compiler would know the outcome and remove a branch.
 _ALWAYS, _NEVER = -1e9, 1e9
 
 
 def methods() -> dict[str, tuple[int, optax.GradientTransformation]]:
-    """By name: gradients in a step, and what is chained in front of SGD with momentum."""
+    """Name -> number of gradients per step, and the transformation in front of SGD."""
     return {
         "SGD": (1, optax.identity()),
         "SAM": (2, ol.sam(RHO)),
@@ -33,17 +33,18 @@ def methods() -> dict[str, tuple[int, optax.GradientTransformation]]:
 
 
 def measure(setup: Setup) -> Table:
-    """Every method on both models."""
+    """Measures every method on both models."""
     rows = [
         row
         for name, model in setup.models().items()
-        for row in _measure_model(name, jobs.create(model, setup), setup.rounds)
+        for row in _measure_model(name, jobs.make_job(model, setup), setup.rounds)
     ]
     return Table(
         "Time per training step",
         rows,
-        "SGD with momentum behind every method. The unit of the fourth column is the time of the "
-        "jitted gradient alone, taken in the same round; beside it the middle half of the rounds.",
+        "Every method is followed by SGD with momentum. The unit of the fourth column is the time "
+        "of the jitted gradient alone, measured in the same round; next to it the interquartile "
+        "range over rounds.",
     )
 
 
@@ -68,6 +69,6 @@ def _row(model: str, name: str, gradients: int, times: np.ndarray, gradient: np.
         "step": name,
         "gradients": gradients,
         "over its gradients": ratio,
-        "middle half": f"{low:.2f} to {high:.2f}",
+        "IQR": f"{low:.2f} to {high:.2f}",
         "ms": 1e3 * np.median(times),
     }

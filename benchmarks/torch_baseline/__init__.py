@@ -1,1 +1,1 @@
-"""The official algorithm in PyTorch, to compare with."""
+"""The official algorithm in PyTorch."""

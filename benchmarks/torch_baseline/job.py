@@ -12,7 +12,7 @@ from benchmarks.torch_baseline.resnet import ResNet
 
 
 def runs(setup: Setup, device: str, k: int, rho: float, compiled: bool) -> tuple[Run, Run]:
-    """Functions that take that many gradients, and training steps, and wait for them."""
+    """Functions ``(calls) -> None`` that compute gradients and take training steps, and wait."""
     torch.set_num_threads(cores())
     torch.backends.cudnn.benchmark = True
     model = ResNet(CLASSES, setup.widths, setup.blocks)

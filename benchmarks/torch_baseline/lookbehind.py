@@ -1,4 +1,4 @@
-"""Lookbehind-SAM in PyTorch as its authors' code computes it: 2k gradients a step."""
+"""Lookbehind-SAM in PyTorch, following the authors' implementation: 2k gradients a step."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,9 +19,8 @@ def lookbehind_step(
 
     Args:
       params: the model's weights.
-      gradient: takes the gradient at the model's weights, as they are when called, and leaves it in
-        their ``.grad`` too.
-      optimizer: of the fast weights; its state goes on from step to step.
+      gradient: returns the gradient at the current weights, and stores it in their ``.grad``.
+      optimizer: optimizer of the fast weights; its state is carried from step to step.
       k: number of inner steps.
       rho: length of an ascent step.
     """

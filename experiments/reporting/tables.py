@@ -1,89 +1,87 @@
-"""Results of several runs as a table and as JSON."""
+"""Tables of results, as Markdown and as JSON."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
-_SPLITS = {"test_accuracy": "test", "val_accuracy": "validation"}
+Row = Mapping[str, Any]
 
 
-class Result(NamedTuple):
-    """Results of one method over several seeds.
+class Table(NamedTuple):
+    """A titled table.
 
     Attributes:
-      name: the method, with its settings.
-      curves: by metric, values of shape ``[seed, epoch]``.
-      applied: fraction of the training steps that were sharpness-aware, for each seed.
-      gradients: gradients per training step, the clean one included.
-      seconds: wall-clock time of all seeds, compilation included.
+      title: heading.
+      rows: values by column heading; numbers in full precision.
+      note: text below the table.
     """
 
-    name: str
-    curves: dict[str, np.ndarray]
-    applied: np.ndarray
-    gradients: float
-    seconds: float
+    title: str
+    rows: Sequence[Row]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """The table with title and note; numbers are rounded to four significant digits."""
+        parts = (f"**{self.title}**", markdown_table(self.rows), self.note)
+        return "\n\n".join(part for part in parts if part)
 
 
-def markdown_table(results: Sequence[Result], accuracy: str = "test_accuracy") -> str:
-    """A table of the last epoch: mean and standard deviation over seeds.
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Formats rows as a Markdown table; the columns of text are left-aligned."""
+    headers = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_cell(row.get(header, "")) for header in headers] for row in rows]
+    # Every string is final: tabulate would parse "1.50" as a number and print 1.5.
+    return tabulate(
+        cells,
+        headers,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=[_alignment(column) for column in zip(*cells, strict=True)],
+    )
+
+
+def mean_and_std(values: Sequence[float] | np.ndarray, decimals: int) -> str:
+    """Formats mean ± sample standard deviation, or the value that all ``values`` share."""
+    values = np.asarray(values, float)
+    if np.ptp(values) == 0:
+        return f"{values[0]:g}"
+    return f"{values.mean():.{decimals}f} ± {values.std(ddof=1):.{decimals}f}"
+
+
+def write_tables(folder: Path, preamble: str, tables: Mapping[str, Table]) -> None:
+    """Writes ``results.md`` and ``results.json``.
 
     Args:
-      results: one per row.
-      accuracy: name of the accuracy to show, "test_accuracy" or "val_accuracy".
+      folder: destination; created if missing.
+      preamble: text above the tables.
+      tables: tables by name.
     """
-    seeds = len(results[0].curves[accuracy])
-    rows = [
-        [
-            "method",
-            f"{_SPLITS[accuracy]} accuracy, %",
-            "training loss",
-            "%SAM",
-            "gradients/step",
-            f"s for {seeds} seeds",
-        ]
-    ]
-    for result in results:
-        percent = 100 * result.curves[accuracy][:, -1]
-        loss = result.curves["train_loss"][:, -1]
-        rows.append(
-            [
-                result.name,
-                f"{percent.mean():.2f} ± {percent.std(ddof=1):.2f}",
-                f"{loss.mean():.3f}",
-                _spread(100 * result.applied),
-                f"{result.gradients:.2f}",
-                f"{result.seconds:.1f}",
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_line([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    rule = _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join([lines[0], rule, *lines[1:]])
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [preamble, *(table.markdown() for table in tables.values())]
+    (folder / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    record = {name: table._asdict() for name, table in tables.items()}
+    text = json.dumps({"preamble": preamble, "tables": record}, indent=1)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
 
 
-def write_json(path: Path, results: Sequence[Result]) -> None:
-    """Writes the results with all their curves."""
-    records = [
-        result._asdict()
-        | {
-            "curves": {name: c.tolist() for name, c in result.curves.items()},
-            "applied": result.applied.tolist(),
-        }
-        for result in results
-    ]
-    path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+def update_page(page: Path, parts: Mapping[str, str]) -> None:
+    """Replaces the text between the markers of each part; parts without markers are ignored."""
+    text = page.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        marked = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
+        text = marked.sub(lambda _, part=part: f"\n{part}\n", text)
+    page.write_text(text, encoding="utf-8")
 
 
-def _spread(percent: np.ndarray) -> str:
-    """Mean and standard deviation, or a single number if it does not vary between seeds."""
-    if np.ptp(percent) == 0:
-        return f"{percent[0]:g}"
-    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _alignment(column: Sequence[str]) -> str:
+    return "right" if any(re.match(r"-?[\d.]", cell) for cell in column) else "left"

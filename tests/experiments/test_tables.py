@@ -1,0 +1,46 @@
+"""Tables: Markdown and JSON of the same rows, and pages that contain them."""
+
+import json
+
+import numpy as np
+
+from experiments.demo import MethodResult, table_row
+from experiments.reporting.tables import Table, mean_and_std, update_page, write_tables
+
+ROWS = [{"model": "ResNet", "ms": 12.3456, "k": 2}, {"model": "ViT", "ms": 1.5, "note": "1.50"}]
+
+
+def test_cells_are_rounded_and_columns_of_text_are_left_aligned():
+    title, header, rule, *rows, note = [
+        line for line in Table("Times", ROWS, "A note.").markdown().splitlines() if line
+    ]
+    assert (title, note) == ("**Times**", "A note.")
+    assert [cell.strip() for cell in header.strip("|").split("|")] == ["model", "ms", "k", "note"]
+    assert [cell.endswith(":") for cell in rule.strip("|").split("|")] == [False, True, True, True]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells == [["ResNet", "12.35", "2", ""], ["ViT", "1.5", "", "1.50"]]
+
+
+def test_json_keeps_full_precision(tmp_path):
+    write_tables(tmp_path / "new", "A laptop.", {"times": Table("Times", ROWS)})
+    record = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert record["preamble"] == "A laptop."
+    assert record["tables"]["times"]["rows"] == ROWS
+    assert (tmp_path / "new" / "results.md").read_text().startswith("A laptop.\n\n**Times**")
+
+
+def test_parts_of_a_page_are_replaced_between_their_markers(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a <!-- begin: x -->old<!-- end: x --> b")
+    update_page(page, {"x": "new", "unknown": "ignored"})
+    assert page.read_text() == "a <!-- begin: x -->\nnew\n<!-- end: x --> b"
+
+
+def test_a_row_of_the_demo_has_mean_and_deviation_over_seeds():
+    curves = {"test_accuracy": np.array([[0.5], [0.7]]), "train_loss": np.array([[1.0], [2.0]])}
+    row = table_row(MethodResult("SAM", curves, np.array([0.5, 0.6]), 1.5, 2.0))
+    assert list(row.values()) == ["SAM", "60.00 ± 14.14", "1.500", "55.0 ± 7.1", "1.50", "2.0"]
+
+
+def test_a_number_that_all_seeds_share_has_no_deviation():
+    assert mean_and_std([100.0, 100.0], 1) == "100"
