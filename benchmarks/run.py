@@ -11,7 +11,14 @@ from pathlib import Path
 import jax
 
 from benchmarks.machine import describe, keep_freed_memory
-from benchmarks.sections import against_optax, against_pytorch, compilation, scaling, step_time
+from benchmarks.sections import (
+    against_optax,
+    against_pytorch,
+    compilation,
+    compiled,
+    scaling,
+    step_time,
+)
 from benchmarks.setups import Setup, choose_setup
 from experiments.reporting.tables import Table, update_page, write_tables
 
@@ -21,6 +28,7 @@ SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "optax": against_optax.measure,
     "pytorch": against_pytorch.measure,
     "scaling": scaling.measure,
+    "compiled": compiled.measure,
 }
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 

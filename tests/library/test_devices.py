@@ -1,7 +1,6 @@
 """One code path for one device, many devices and microbatches: the same numbers in float64."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lookbehind as ol
+from benchmarks.hlo import count_all_reduces
 from tests.support.problems import batches, classification_loss, network
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -301,19 +301,6 @@ def test_the_mean_inside_the_loss_and_no_axis_name_is_the_alternative(problem):
     assert_close(train(jax.jit(on_mesh(step)), tx, params, data), expected)
 
 
-def all_reduces(compiled):
-    """All-reduces that one run executes: those in loops count as often as the loop turns."""
-    bodies, loops, name = {}, {}, ""
-    for line in compiled.as_text().splitlines():
-        if line and not line.startswith(" "):
-            name = re.sub("^ENTRY ", "", line).split(" ")[0].lstrip("%")
-        bodies[name] = bodies.get(name, 0) + len(re.findall(r" all-reduce(?:-start)?\(", line))
-        loop = re.search(r'body=%?([\w.-]+).*"known_trip_count":\{"n":"(\d+)"', line)
-        if loop:
-            loops[loop[1]] = int(loop[2])
-    return sum(count * loops.get(body, 1) for body, count in bodies.items())
-
-
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("sync", "extra"), [(True, 1), (False, 0)])
 @pytest.mark.parametrize("fast_optimizer", [None, optax.adam(0.1)])
@@ -336,4 +323,4 @@ def test_every_gradient_is_averaged_once(k, sync, extra, fast_optimizer):
 
     w = jnp.ones(4)  # a single leaf, so that a gradient is a single all-reduce
     compiled = jax.jit(on_mesh(step)).lower(w, tx.init(w), jnp.ones((16, 4))).compile()
-    assert all_reduces(compiled) == k + extra
+    assert count_all_reduces(compiled.as_text()) == k + extra

@@ -1,0 +1,35 @@
+"""Upper bounds on what compiled steps read, write, copy and communicate, without an accelerator."""
+
+import pytest
+
+from benchmarks.sections import compiled
+from benchmarks.targets import TARGETS, is_available
+
+# Reads and writes besides those of the gradients and of SGD, in units of the weights; bytes of
+# all-reduces with and without sync_perturbation.
+BOUNDS = {
+    "H200": {
+        "SGD": (0, 1, 1),
+        "SAM": (4, 2, 1),
+        "Multistep-SAM, k = 5": (22, 6, 1),
+        "Lookbehind-SAM, k = 5": (38, 6, 5),
+        "Lookbehind-SAM, k = 5, adaptive": (51, 6, 5),
+        "AE-SAM, SAM used": (5, 3, 2),
+    },
+}
+
+
+@pytest.mark.parametrize("target", BOUNDS)
+def test_steps_stay_within_their_bounds(target):
+    if not is_available(target):
+        pytest.skip(f"the compiler for {target} is not installed ({TARGETS[target].plugin})")
+    rows = {row["step"]: row for row in compiled.measure_target(target)}
+    assert rows.keys() == BOUNDS[target].keys()
+    for step, (passes, synced, unsynced) in BOUNDS[target].items():
+        row = rows[step]
+        assert row["reads"] + row["writes"] <= passes, step
+        assert row["copies"] <= 1, step
+        assert row["all-reduced"] <= 1.01 * synced, step
+        assert row["unsynced"] <= 1.01 * unsynced, step
+        # A gradient under FSDP gathers and scatters as much as SGD's.
+        assert row["FSDP"] <= 1.1 * row["gradients"], step
