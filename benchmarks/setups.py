@@ -56,7 +56,7 @@ class Setup(NamedTuple):
 
 LAPTOP = Setup((16, 32, 64), 1, (64, 4, 4), 32, (1, 2, 5, 20), 15, "float32")
 _ACCELERATOR = Setup((64, 128, 256, 512), 2, (192, 12, 3), 128, (1, 2, 5, 20), 30, "bfloat16")
-_QUICK = Setup((8, 16), 1, (16, 1, 2), 8, (1, 2), 2, "float32")
+_QUICK = Setup((8,), 1, (16, 1, 2), 8, (1, 2), 2, "float32")
 
 
 def choose_setup(quick: bool) -> Setup:
