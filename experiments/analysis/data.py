@@ -12,8 +12,9 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from experiments.analysis.functions import TestBatch
-from experiments.data import Examples, imagenet
+from experiments.data import Examples
 from experiments.data.dataset import DatasetInfo, info_of
+from experiments.data.images import imagenet
 from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
 
 # The config keys that determine the examples of a run and their normalization.

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from experiments.configs.lookup import import_function, unknown
-from experiments.data import cifar, digits, tiny_imagenet
 from experiments.data.dataset import Dataset, Examples
+from experiments.data.images import cifar, digits, tiny_imagenet
 from experiments.data.splits import flip_labels, hold_out, take
 
 DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, NamedSharding
 
-from experiments.data import imagenet
 from experiments.data.dataset import Dataset, DatasetInfo, Examples, info_of, pad
+from experiments.data.images import imagenet
 from experiments.parallel.mesh import (
     batch_sharding,
     global_batch,

@@ -8,8 +8,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.data import Dataset, imagenet, pipeline
+from experiments.data import Dataset, pipeline
 from experiments.data.dataset import DatasetInfo
+from experiments.data.images import imagenet
 from experiments.data.pipeline import Pipeline
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification

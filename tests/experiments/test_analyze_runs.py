@@ -13,7 +13,7 @@ from experiments import analyze
 from experiments.analysis import data
 from experiments.analysis.runs import open_run
 from experiments.configs import imagenet
-from experiments.data import imagenet as streamed
+from experiments.data.images import imagenet as streamed
 from tests.experiments.test_data_imagenet import imagenet_example
 from tests.experiments.test_data_prepared import write
 from tests.support.analyzed_runs import QUICK, analysis_of, config_of

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import augment, crops
+from experiments.data import augment
+from experiments.data.images import crops
 
 crop_and_flip = jax.jit(augment.crop_and_flip)
 

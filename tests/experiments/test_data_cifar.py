@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from experiments import data
-from experiments.data.cifar_archives import names
-from experiments.data.encoded import EncodedImages
+from experiments.data.images.cifar_archives import names
+from experiments.data.images.encoded import EncodedImages
 from tests.experiments.test_data_prepared import cifar_example, write
 
 PER_FILE = 2

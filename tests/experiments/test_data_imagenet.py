@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.data import imagenet
+from experiments.data.images import imagenet
 from tests.experiments.test_data_prepared import encoded, shade, write
 
 
@@ -122,21 +122,22 @@ def test_evaluation_sees_each_image_once_and_marks_the_padding(splits, processes
 
 
 def test_validation_and_subset_come_from_the_training_images(data_dir):
-    train, test = imagenet.open_splits(data_dir, validation=0.2, train_examples=10)
-    trained, tested = ({element["label"] for element in split} for split in (train, test))
-    assert (len(trained), len(tested)) == (10, 4)
-    assert not trained & tested
+    splits = imagenet.open_splits(data_dir, validation=0.2, train_examples=10)
+    train, val = ({element["label"] for element in s} for s in (splits.train, splits.val))
+    assert (len(train), len(val)) == (10, 4)
+    assert not train & val
+    assert len(splits.test) == 7
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation": 1.0}, r"validation must be a share in \[0, 1\), got 1\.0"),
+        ({"validation": 1.0}, r"validation must be a fraction in \[0, 1\), got 1\.0"),
         ({"validation": 0.2, "train_examples": 16}, r"train_examples must be in \[1, 15\], got 16"),
         ({"train_examples": 0}, r"train_examples must be in \[1, 19\], got 0"),
     ],
 )
-def test_impossible_splits_are_refused(data_dir, options, message):
+def test_invalid_splits_raise(data_dir, options, message):
     with pytest.raises(ValueError, match=message):
         imagenet.open_splits(data_dir, **options)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments import data
-from experiments.data import tiny_imagenet
+from experiments.data.images import tiny_imagenet
 
 WNIDS = ["n02", "n01", "n03", "n04"]
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]

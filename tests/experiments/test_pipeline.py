@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.data import imagenet, pipeline
+from experiments.data import pipeline
 from experiments.data.dataset import PADDING, Dataset, Examples
+from experiments.data.images import imagenet
 from experiments.parallel.mesh import make_mesh
 from experiments.training.setup import make_run
 

@@ -18,10 +18,10 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data import crops
 from experiments.data.dataset import PADDING, Examples
+from experiments.data.images import crops
+from experiments.data.images.tfds_source import open_split
 from experiments.data.splits import check_fraction
-from experiments.data.tfds_source import open_split
 
 NAME = "imagenet2012"  # in TFDS
 NUM_CLASSES = 1000

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data import cifar_archives
 from experiments.data.dataset import Dataset, Examples
-from experiments.data.encoded import EncodedImages
-from experiments.data.tfds_source import open_split, read_rows
+from experiments.data.images import cifar_archives
+from experiments.data.images.encoded import EncodedImages
+from experiments.data.images.tfds_source import open_split, read_rows
 
 # Number of classes (CIFAR-100's are the fine ones), mean and standard deviation of each channel.
 _FACTS = {

@@ -1,0 +1,1 @@
+"""Image datasets, each read by a function ``load``; ImageNet is streamed."""
