@@ -35,8 +35,14 @@ from experiments.training.setup import abstract_state, make_run, seed_keys
 from experiments.training.state import TrainState
 
 
-def main(config: ConfigDict, workdir: Path | None = None) -> None:
-    """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint."""
+def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
+    """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint.
+
+    Args:
+      config: the config.
+      workdir: folder for the results; by default one below ``runs``.
+      show_progress: whether to draw a progress bar and print a summary.
+    """
     workdir = workdir or default_workdir(config)
     with cli.user_errors():
         run_dir.check_config(workdir, config)
@@ -53,14 +59,16 @@ def main(config: ConfigDict, workdir: Path | None = None) -> None:
             state, history = progress
             logging.warning("Resuming after epoch %d.", len(history))
         try:
-            with make_logger(config, workdir, pipeline, trainers[0].score, history) as logger:
+            with make_logger(
+                config, workdir, pipeline, trainers[0].score, history, show_progress
+            ) as logger:
                 _, history = train(
                     trainers, pipeline, state, history, logger=logger, save=checkpoints.save
                 )
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {_advice(error)}") from error
-    if multihost.is_main_process():
+    if multihost.is_main_process() and show_progress:
         print(summary(trainers, history, workdir))
 
 
@@ -78,7 +86,12 @@ def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:
 
 
 def make_logger(
-    config: ConfigDict, workdir: Path, pipeline: Pipeline, score: str, history: Sequence[Record]
+    config: ConfigDict,
+    workdir: Path,
+    pipeline: Pipeline,
+    score: str,
+    history: Sequence[Record],
+    show_progress: bool = True,
 ) -> Logger:
     """The logger of this process."""
     if not multihost.is_main_process():
@@ -91,6 +104,7 @@ def make_logger(
         examples_per_step=pipeline.examples_per_step,
         score=score,
         unit=pipeline.unit,
+        show_progress=show_progress,
     )
 
 

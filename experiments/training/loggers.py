@@ -52,6 +52,7 @@ class RunLogger(NullLogger):
         examples_per_step: int,
         score: str,
         unit: str = "images",
+        show_progress: bool = True,
     ):
         """Opens the files; lines and events after ``history`` are discarded.
 
@@ -63,6 +64,7 @@ class RunLogger(NullLogger):
           examples_per_step: number of examples of a step.
           score: name of the metric to show next to the loss.
           unit: name of the examples.
+          show_progress: whether to draw a progress bar.
         """
         done = len(history)
         self._workdir, self._epochs, self._unit = workdir, epochs, unit
@@ -83,6 +85,7 @@ class RunLogger(NullLogger):
             unit=f" {unit}",
             unit_scale=True,
             dynamic_ncols=True,
+            disable=not show_progress,
         )
         self._epoch, self._started = done, time.perf_counter()
 
