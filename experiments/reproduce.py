@@ -14,6 +14,7 @@ of runs and divide them among themselves. ``all`` stands for every name.
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -27,7 +28,7 @@ from experiments.campaign.measuring import measure_all
 from experiments.campaign.runs import Run
 from experiments.recipes.recipe import SCALES
 
-_MAINS = {"experiments.train": train.main}
+_MAINS = {"experiments.train": partial(train.main, show_progress=False)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -121,7 +122,9 @@ def _share_compiled_programs(root: Path) -> None:
     """Keeps compiled programs beside the runs: many runs differ in their seed only."""
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str((root / ".compiled").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        # Also the small programs that make initial weights, of which there are many.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def parser() -> argparse.ArgumentParser:
