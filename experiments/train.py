@@ -18,7 +18,6 @@ from ml_collections import ConfigDict
 
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
-from experiments.methods.spec import file_name
 from experiments.parallel import multihost
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints
@@ -43,8 +42,8 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
       workdir: folder for the results; by default one below ``runs``.
       show_progress: whether to draw a progress bar and print a summary.
     """
-    workdir = workdir or default_workdir(config)
     with cli.user_errors():
+        workdir = workdir or run_dir.default_workdir(config)
         run_dir.check_config(workdir, config)
         trainers, pipeline = make_run(config)
         if multihost.is_main_process():
@@ -70,12 +69,6 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             raise ValueError(f"{message} {_advice(error)}") from error
     if multihost.is_main_process() and show_progress:
         print(summary(trainers, history, workdir))
-
-
-def default_workdir(config: ConfigDict) -> Path:
-    """A folder named after the run."""
-    name = f"{config.dataset}-{config.model}-{file_name(config.method)}-seed{config.seed}"
-    return Path("runs") / name
 
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:

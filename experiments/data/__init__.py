@@ -84,6 +84,8 @@ def load_encoded(name: str, data_dir: str | None = None) -> Dataset:
 
 def decode(dataset: Dataset) -> Dataset:
     """The dataset with its images as NumPy arrays."""
-    splits = {key: x for key, x in dataset._asdict().items() if isinstance(x, Examples)}
-    arrays = {key: Examples(np.asarray(x.images), x.labels) for key, x in splits.items()}
-    return dataset._replace(**arrays)
+    fields = dataset._asdict().items()
+    splits = {
+        key: x._replace(images=np.asarray(x.images)) for key, x in fields if isinstance(x, Examples)
+    }
+    return dataset._replace(**splits)

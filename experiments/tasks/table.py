@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments import data
+from experiments import data, models
 from experiments.data import Dataset, pipeline
 from experiments.data.dataset import DatasetInfo
 from experiments.data.images import imagenet
@@ -27,6 +27,7 @@ def _classification(
         "num_minibatches": num_minibatches,
         "eval_test": config.eval_test,
     }
+    models.find(config.model)  # raises for an unknown name, before data is read
     if config.dataset == imagenet.NAME:
         splits = open_imagenet(config)
         info = imagenet_info(config, splits)
@@ -52,11 +53,12 @@ def classification_task(config: ConfigDict, info: DatasetInfo) -> Task:
 
 def load_dataset(config: ConfigDict) -> Dataset:
     """Loads a dataset that fits in memory, with the config's split, subset and label noise."""
-    dataset = data.hold_out(data.load(config.dataset, config.data_dir), config.validation)
+    dataset = data.load_encoded(config.dataset, config.data_dir)
+    dataset = data.hold_out(dataset, config.validation)
     dataset = data.take(dataset, config.train_examples)
     dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
     mean, std = _normalization(config, dataset.mean, dataset.std)
-    return dataset._replace(mean=mean, std=std)
+    return data.decode(dataset)._replace(mean=mean, std=std)
 
 
 def open_imagenet(config: ConfigDict) -> imagenet.Splits:

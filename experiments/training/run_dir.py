@@ -1,5 +1,6 @@
 """The folder of a run: its config, versions, metrics, event files and checkpoints."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from experiments.configs import base
+from experiments.methods.spec import file_name
+from experiments.methods.table import method
 
 CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
@@ -23,7 +28,8 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
     path = workdir / CONFIG
     if not path.exists():
         return
-    saved, requested = json.loads(path.read_text(encoding="utf-8")), _as_json(config)
+    saved = settings(json.loads(path.read_text(encoding="utf-8")))
+    requested = settings(_as_json(config))
     differing = [
         f"  {key}: {saved.get(key)!r} in the workdir, {requested.get(key)!r} requested"
         for key in sorted(saved | requested)
@@ -35,6 +41,39 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
             + "\n".join(differing)
             + "\nChoose another --workdir, or remove this one."
         )
+
+
+def settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's values in a form in which equal runs are equal.
+
+    Keys that are missing, because they are newer than the run, have their defaults; methods are
+    canonical strings.
+    """
+    full = _as_json(base.get_config()) | dict(values)
+    switch = [[epoch, _canonical(text)] for epoch, text in full["switch"]]
+    return full | {"method": _canonical(full["method"]), "switch": switch}
+
+
+def default_workdir(config: ConfigDict) -> Path:
+    """``runs/dataset-model-method-seed0-1a2b3c``; the digits stand for all other settings."""
+    values = settings(_as_json(config))
+    defaults = settings({})
+    named = [values[key] for key in ("dataset", "model", "method")]
+    others = {
+        key: value
+        for key, value in values.items()
+        if value != defaults.get(key)
+        and key not in ("dataset", "model", "method", "seed", *RESUMABLE_KEYS)
+    }
+    digits = hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:6]
+    return Path("runs") / file_name("-".join([*map(str, named), f"seed{config.seed}", digits]))
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(method(text))
+    except ValueError:  # of a run of another version
+        return text
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments.configs.lookup import look_up
 from experiments.configs.validation import check_ranges
 from experiments.data.pipeline import Pipeline
+from experiments.methods.optimizers import optimizer
 from experiments.methods.table import method
 from experiments.parallel import microbatches
 from experiments.parallel.mesh import make_mesh, replicated, to_devices
@@ -35,8 +36,10 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[list[Trainer
     Raises:
       ValueError: if a name in the config is unknown or a value invalid.
     """
-    mesh = make_mesh() if mesh is None else mesh
+    check_ranges(config)
     methods = methods_by_epoch(config)
+    optimizer(config, steps=1)  # raises for an unknown optimizer or schedule
+    mesh = make_mesh() if mesh is None else mesh
     task, pipeline = make_task(config, mesh)
     trainers = {
         text: make_trainer(config, text, task, pipeline.steps_per_epoch, mesh)
