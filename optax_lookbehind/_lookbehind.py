@@ -1,4 +1,4 @@
-"""Lookbehind: k ascent steps behind, fast and slow weights, one step forward."""
+"""Lookbehind (Mordido et al., 2024): k ascent steps back, one interpolation step forward."""
 
 from typing import Any, NamedTuple
 
@@ -6,31 +6,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._alpha import (
-    Alpha,
-    adaptive_alpha,
-    check_alpha,
-    given_alpha,
-    initial_alpha,
-    is_adaptive,
-)
-from optax_lookbehind._arguments import (
+from optax_lookbehind._alpha import adaptive_alpha, check_alpha, initial_alpha, scheduled_alpha
+from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
+from optax_lookbehind._core.checks import (
     check_count,
     check_devices,
     check_flag,
     check_transformation,
 )
-from optax_lookbehind._ascent import GradFn, ascend, fast_params, next_state, pose
-from optax_lookbehind._devices import AxisName
-from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
-from optax_lookbehind._tree import accumulable, scale_by
+from optax_lookbehind._core.tree import as_accumulator, scale_by
+from optax_lookbehind._core.types import Alpha, AveragedGradient, AxisName, GradFn
 
 
 class LookbehindState(NamedTuple):
     """State of :func:`lookbehind`.
 
     Attributes:
-      count: number of training steps taken, int32, for a scheduled alpha.
+      step: number of training steps taken, int32, for a scheduled alpha.
       alpha: the alpha last used (before the first step: the first one, or 1 if adaptive): a
         scalar, or for ``"adaptive_per_tensor"`` one per leaf. Read it with
         ``optax.tree.get(state, "alpha")``.
@@ -38,10 +30,15 @@ class LookbehindState(NamedTuple):
       fast_state: state of ``fast_optimizer``, None without one.
     """
 
-    count: jax.Array  # type: ignore[assignment]  # as in optax: hides tuple.count
+    step: jax.Array
     alpha: Any
     perturbation_state: optax.OptState
     fast_state: optax.OptState | None
+
+    @property
+    def emits_gradient(self) -> bool:
+        """False with ``fast_optimizer``: the result is then the final update."""
+        return self.fast_state is None
 
 
 def lookbehind(
@@ -54,9 +51,10 @@ def lookbehind(
     axis_name: AxisName = None,
     sync_perturbation: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Collects the gradients along ``k`` ascent steps and goes a share ``alpha`` of their way.
+    r"""Descends along the gradients of ``k`` ascent steps, then interpolates by ``alpha``.
 
-    Lookbehind's Algorithm 1, with slow weights :math:`w` and fast weights :math:`f`:
+    Lookbehind's Algorithm 1, with slow weights :math:`w`, perturbed weights :math:`p` and fast
+    weights :math:`f` (in the paper :math:`\phi_t`, :math:`\phi'_{t,i}` and :math:`\phi_{t,i}`):
 
     .. math::
       \begin{align*}
@@ -100,23 +98,25 @@ def lookbehind(
     at :math:`p_i` serves the descent of step i and the ascent of step i+1.
 
     Args:
-      perturbation: gradient to perturbation: :func:`sam_perturbation` or
-        :func:`asam_perturbation` for instance.
-      k: number of ascent steps, >= 1. What is emitted is about ``k * alpha`` times a plain
-        gradient.
+      perturbation: a rule that maps a gradient to the perturbation e, such as
+        :func:`sam_perturbation` or :func:`asam_perturbation`.
+      k: number of ascent steps, >= 1. The emitted gradient is about ``k * alpha`` times a plain
+        one.
       alpha: the slow step size. A number in (0, 1]; an Optax schedule; ``"adaptive"``,
         :math:`(\cos\theta + 1) / 2` with :math:`\theta` between the first and the whole fast step,
         :math:`f_1 - w` and :math:`f_k - w`, over the whole model (equations 7 and 8; without
         ``fast_optimizer`` between :math:`g_1` and :math:`\sum g_i`, the same angle for SGD); or
-        ``"adaptive_per_tensor"``, the same for each leaf alone, as the authors' code does. A zero
-        vector counts as :math:`\cos\theta = 0`.
+        ``"adaptive_per_tensor"``, the same for each leaf separately, as the authors' code does. A
+        zero vector counts as :math:`\cos\theta = 0`.
       fast_optimizer: any Optax optimizer, for the fast weights.
-      switch_minibatch: whether inner step i runs on minibatch i, ascent and descent:
-        ``grad_fn`` should index its batches with ``i``. Nothing can be shared: ``2k`` gradients.
+      switch_minibatch: whether inner step i runs on minibatch i, ascent and descent (section 6.2):
+        ``grad_fn`` should index its batches with ``i``. No gradient can then be reused: ``2k``
+        gradients per step.
       axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
-        gradients are averaged; None where one program sees the whole batch.
+        this transformation averages gradients; hand in each device's own, see
+        :func:`per_device_params`. None where one program sees the whole batch.
       sync_perturbation: whether the ascent, too, follows the averaged gradient. False perturbs each
-        device on its own batch (m-sharpness) and saves one all-reduce.
+        device on its own batch (m-sharpness); gradients are then averaged only for the descent.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`. It emits a gradient, or with
@@ -136,21 +136,18 @@ def lookbehind(
     check_alpha(alpha)
     check_flag("switch_minibatch", switch_minibatch)
     check_devices(axis_name, sync_perturbation)
-    # Without an optimizer of their own the fast weights move by the gradient itself, to be scaled
-    # by whatever is chained behind.
-    fast = optax.identity()
     if fast_optimizer is not None:
         check_transformation("fast_optimizer", fast_optimizer)
-        fast = fast_optimizer
-    fast = optax.with_extra_args_support(fast)
+        fast_optimizer = optax.with_extra_args_support(fast_optimizer)
+    adaptive = isinstance(alpha, str)
 
     def init_fn(params: optax.Params) -> LookbehindState:
         params = fast_params(params)
         return LookbehindState(
-            count=jnp.zeros([], jnp.int32),
+            step=jnp.zeros([], jnp.int32),
             alpha=initial_alpha(alpha, params),
             perturbation_state=perturbation.init(params),
-            fast_state=None if fast_optimizer is None else fast.init(params),
+            fast_state=None if fast_optimizer is None else fast_optimizer.init(params),
         )
 
     def update_fn(
@@ -160,122 +157,86 @@ def lookbehind(
         *,
         grad_fn: GradFn | None = None,
         sharpness_aware: bool = True,
+        averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, LookbehindState]:
         if not sharpness_aware:
-            return without_ascent(updates, state, params)
-        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation, extra_args)
-        slow = fast_params(params)
-
-        def descend(carry: Any, grads: optax.Updates, i: jax.Array) -> Any:
-            total, first, fast_state = carry  # total = f_i - w, so that f_0 = w
-            at = optax.apply_updates(slow, total)
-            move, new_state = fast.update(problem.descent(grads), fast_state, at, **extra_args)
-            fast_state = optax.tree.cast_like(new_state, fast_state)
-            total = optax.tree.cast_like(optax.tree.add(total, move), total)
-            if first is not None:
-                first = optax.tree.where(i == 0, total, first)
-            return total, first, fast_state
-
-        nowhere = optax.tree.zeros_like(accumulable(slow))
-        first = nowhere if is_adaptive(alpha) else None
-        fast_state = optax.EmptyState() if fast_optimizer is None else state.fast_state
-        _, (total, first, fast_state), perturbation_state = ascend(
-            perturbation,
-            state.perturbation_state,
-            problem,
-            k,
-            descend,
-            (nowhere, first, fast_state),
-            switch_minibatch,
+            return plain_step(updates, state, params)
+        gradient = bind_gradient(
+            updates,
+            params,
+            grad_fn,
+            axis_name=axis_name,
+            sync_perturbation=sync_perturbation,
+            averaged=averaged,
         )
-        if is_adaptive(alpha):
-            used = adaptive_alpha(alpha, first, total)
+        # In front of optax.lookahead, Lookbehind's slow weights are Lookahead's fast ones.
+        w = fast_params(params)
+
+        def fast_step(g: Any, delta: Any, fast_state: Any) -> tuple[Any, Any]:
+            """Returns ``f_i - f_{i-1}``, for SGD -eta g_i, and the optimizer's next state."""
+            if fast_optimizer is None:
+                return g, None  # the optimizer chained behind applies -eta, to the sum of all g_i
+            f = optax.apply_updates(w, delta)  # f_{i-1}
+            step, new_state = fast_optimizer.update(gradient.mean(g), fast_state, f, **extra_args)
+            return step, optax.tree.cast_like(new_state, fast_state)
+
+        def inner_step(carry: Any, i: jax.Array) -> tuple[Any, None]:
+            p, g, delta, first, fast_state = carry
+            # Algorithm 1, lines 6 and 7: p_i = p_{i-1} + e(g_{i-1}); and g_i, the gradient at p_i.
+            p, g = ascent_step(perturbation, state.perturbation_state, gradient, p, g, i)
+            # Line 8: f_i = f_{i-1} - eta g_i.
+            step, fast_state = fast_step(g, delta, fast_state)
+            delta = optax.tree.cast_like(optax.tree.add(delta, step), delta)
+            # delta is now f_i - w, or g_1 + ... + g_i without fast_optimizer.
+            if adaptive:
+                first = optax.tree.where(i == 0, delta, first)
+            return (p, g, delta, first, fast_state), None
+
+        def inner_step_on_own_minibatch(carry: Any, i: jax.Array) -> tuple[Any, None]:
+            p, _, *descent = carry
+            g = gradient.perturbed(p, i)  # for line 6: the carried g is on the last minibatch
+            return inner_step((p, g, *descent), i)
+
+        zeros = optax.tree.zeros_like(as_accumulator(gradient.p_0 if fast_optimizer is None else w))
+        carry = (gradient.p_0, gradient.g_0, zeros, zeros if adaptive else None, state.fast_state)
+        inner_steps = jnp.arange(k, dtype=jnp.int32)  # line 5, counted from 0
+        if switch_minibatch:
+            carry, _ = inner_step(carry, inner_steps[0])  # the caller's gradient is on minibatch 0
+            carry, _ = jax.lax.scan(inner_step_on_own_minibatch, carry, inner_steps[1:])
         else:
-            used = given_alpha(alpha, state.count, slow)
-        updates = optax.tree.cast_like(scale_by(used, total), updates)
+            carry, _ = jax.lax.scan(inner_step, carry, inner_steps)
+        _, _, delta, first, fast_state = carry
+        if fast_optimizer is None:  # the sum of the device's own gradients: one average for all k
+            delta, first = gradient.mean((delta, first))
+
+        if adaptive:
+            alpha_t = adaptive_alpha(alpha, first, delta)
+        else:
+            alpha_t = scheduled_alpha(alpha, state.step, w)
+        # Line 10: w <- w + alpha (f_k - w).
+        updates = optax.tree.cast_like(scale_by(alpha_t, delta), updates)
         return updates, LookbehindState(
-            count=optax.safe_increment(state.count),
-            alpha=optax.tree.cast_like(used, state.alpha),
-            perturbation_state=perturbation_state,
-            fast_state=None if fast_optimizer is None else fast_state,
+            step=optax.safe_increment(state.step),
+            alpha=optax.tree.cast_like(alpha_t, state.alpha),
+            perturbation_state=advance_state(
+                perturbation, state.perturbation_state, gradient.shared, w
+            ),
+            fast_state=fast_state,
         )
 
-    def without_ascent(
+    def plain_step(
         updates: optax.Updates, state: LookbehindState, params: optax.Params | None
     ) -> tuple[optax.Updates, LookbehindState]:
-        # On a policy's plain steps: as long as the k fast steps of gradients like this one.
-        used = state.alpha
-        if not is_adaptive(alpha):
-            used = given_alpha(alpha, state.count, updates)
-        plain = optax.tree.scale(k, scale_by(used, accumulable(updates)))
+        # A policy's plain step: k * alpha times the gradient, about as long as a Lookbehind step.
+        alpha_t = state.alpha if adaptive else scheduled_alpha(alpha, state.step, updates)
+        plain = optax.tree.scale(k, scale_by(alpha_t, as_accumulator(updates)))
         return optax.tree.cast_like(plain, updates), state._replace(
-            count=optax.safe_increment(state.count),
-            alpha=optax.tree.cast_like(used, state.alpha),
-            perturbation_state=next_state(
-                perturbation, state.perturbation_state, updates, fast_params(params)
+            step=optax.safe_increment(state.step),
+            alpha=optax.tree.cast_like(alpha_t, state.alpha),
+            perturbation_state=advance_state(
+                perturbation, state.perturbation_state, updates, params
             ),
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def lookbehind_sam(
-    k: int,
-    rho: optax.ScalarOrSchedule,
-    alpha: Alpha,
-    *,
-    fast_optimizer: optax.GradientTransformation | None = None,
-    switch_minibatch: bool = False,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """Lookbehind with SAM's perturbation. ``k + 1`` gradients.
-
-    ``lookbehind(sam_perturbation(rho), k, alpha, ...)``: see :func:`lookbehind` for the call and
-    its arguments. The paper uses ``rho=0.05``, k in 2, 5, 10 and alpha in 0.2, 0.5, 0.8 or
-    adaptive on CIFAR.
-
-    References:
-      Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.
-    """
-    return lookbehind(
-        sam_perturbation(rho),
-        k,
-        alpha,
-        fast_optimizer=fast_optimizer,
-        switch_minibatch=switch_minibatch,
-        axis_name=axis_name,
-        sync_perturbation=sync_perturbation,
-    )
-
-
-def lookbehind_asam(
-    k: int,
-    rho: optax.ScalarOrSchedule,
-    alpha: Alpha,
-    eta: float = 0.01,
-    mask: Mask | None = None,
-    *,
-    fast_optimizer: optax.GradientTransformation | None = None,
-    switch_minibatch: bool = False,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """Lookbehind with ASAM's perturbation. ``k + 1`` gradients.
-
-    ``lookbehind(asam_perturbation(rho, eta, mask), k, alpha, ...)``: see :func:`lookbehind` for
-    the call and its arguments. The paper uses ``rho=0.5`` on CIFAR.
-
-    References:
-      Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.
-    """
-    return lookbehind(
-        asam_perturbation(rho, eta, mask),
-        k,
-        alpha,
-        fast_optimizer=fast_optimizer,
-        switch_minibatch=switch_minibatch,
-        axis_name=axis_name,
-        sync_perturbation=sync_perturbation,
-    )

@@ -1,20 +1,20 @@
-"""SAM, ASAM and their multistep forms: descend along the gradient at the perturbed weights."""
+"""Multistep ascent: descend along the gradient at the perturbed weights. One step is SAM."""
 
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import (
+from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
+from optax_lookbehind._core.checks import (
     check_count,
     check_devices,
     check_flag,
     check_transformation,
 )
-from optax_lookbehind._ascent import GradFn, ascend, fast_params, next_state, pose
-from optax_lookbehind._devices import AxisName
-from optax_lookbehind._perturbation import Mask, asam_perturbation, sam_perturbation
-from optax_lookbehind._tree import accumulable
+from optax_lookbehind._core.tree import as_accumulator
+from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
 
 class MultistepState(NamedTuple):
@@ -22,9 +22,16 @@ class MultistepState(NamedTuple):
 
     Attributes:
       perturbation_state: state of the perturbation rule.
+      combination_state: state of the combination, None without one.
     """
 
     perturbation_state: optax.OptState
+    combination_state: optax.OptState | None = None
+
+    @property
+    def emits_gradient(self) -> bool:
+        """Always true."""
+        return True
 
 
 def multistep(
@@ -32,10 +39,11 @@ def multistep(
     k: int = 1,
     *,
     average: bool = False,
+    combine: optax.GradientTransformation | None = None,
     axis_name: AxisName = None,
     sync_perturbation: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Replaces the gradient by the one found after ``k`` ascent steps.
+    r"""Replaces the gradient with the one evaluated after ``k`` ascent steps.
 
     .. math::
       p_0 = w, \qquad p_i = p_{i-1} + e(g_{i-1}), \qquad g_i = \nabla L(p_i)
@@ -61,13 +69,18 @@ def multistep(
     A step costs ``k + 1`` gradients, the caller's included.
 
     Args:
-      perturbation: gradient to perturbation, :func:`sam_perturbation` for instance.
+      perturbation: a rule that maps a gradient to the perturbation e, such as
+        :func:`sam_perturbation`.
       k: number of ascent steps, >= 1.
       average: whether to emit the mean of the perturbed gradients instead of the last.
+      combine: None, or a combination of the plain and the perturbed gradient, such as
+        ``combination(fn)``: see :func:`combination`. What it returns is emitted.
       axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
-        gradients are averaged; None where one program sees the whole batch.
+        this transformation averages gradients; hand in each device's own, see
+        :func:`per_device_params`. None where one program sees the whole batch.
       sync_perturbation: whether the ascent, too, follows the averaged gradient. False perturbs each
-        device on its own batch (m-sharpness) and saves one all-reduce.
+        device on its own batch (m-sharpness); the only average over the devices is then that of
+        the emitted gradient.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient in the dtypes of the
@@ -79,16 +92,21 @@ def multistep(
 
     References:
       Foret et al., `Sharpness-Aware Minimization <https://arxiv.org/abs/2010.01412>`_, 2021;
-      Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, 2024, section 2
+      Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, 2024, section 4.1
       (Multistep-SAM).
     """
     check_transformation("perturbation", perturbation)
     k = check_count("k", k)
     check_flag("average", average)
     check_devices(axis_name, sync_perturbation)
+    if combine is not None:
+        check_transformation("combine", combine, " Wrap a function in combination(fn).")
+        combine = optax.with_extra_args_support(combine)
 
     def init_fn(params: optax.Params) -> MultistepState:
-        return MultistepState(perturbation.init(fast_params(params)))
+        params = fast_params(params)
+        combination_state = None if combine is None else combine.init(params)
+        return MultistepState(perturbation.init(params), combination_state)
 
     def update_fn(
         updates: optax.Updates,
@@ -97,110 +115,49 @@ def multistep(
         *,
         grad_fn: GradFn | None = None,
         sharpness_aware: bool = True,
+        averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, MultistepState]:
         if not sharpness_aware:  # a policy's plain step
-            at = fast_params(params)
-            return updates, MultistepState(
-                next_state(perturbation, state.perturbation_state, updates, at)
-            )
-        problem = pose(updates, params, grad_fn, axis_name, sync_perturbation, extra_args)
-
-        def add(total: Any, grads: optax.Updates, i: jax.Array) -> Any:
-            del i
-            if not average:
-                return total
-            return optax.tree.cast_like(optax.tree.add(total, problem.descent(grads)), total)
-
-        total = optax.tree.zeros_like(accumulable(fast_params(params))) if average else None
-        last, total, perturbation_state = ascend(
-            perturbation, state.perturbation_state, problem, k, add, total
+            return updates, next_state(state, updates, updates, params)
+        gradient = bind_gradient(
+            updates,
+            params,
+            grad_fn,
+            axis_name=axis_name,
+            sync_perturbation=sync_perturbation,
+            averaged=averaged,
         )
-        grads = optax.tree.scale(1 / k, total) if average else problem.descent(last)
-        return optax.tree.cast_like(grads, updates), MultistepState(perturbation_state)
+
+        def inner_step(carry: Any, i: jax.Array) -> tuple[Any, None]:
+            p, g, total = carry
+            # p_i = p_{i-1} + e(g_{i-1}); and g_i, the gradient at p_i.
+            p, g = ascent_step(perturbation, state.perturbation_state, gradient, p, g, i)
+            if average:
+                total = optax.tree.cast_like(optax.tree.add(total, g), total)  # g_1 + ... + g_i
+            return (p, g, total), None
+
+        zeros = optax.tree.zeros_like(as_accumulator(gradient.p_0)) if average else None
+        carry = (gradient.p_0, gradient.g_0, zeros)
+        (_, g, total), _ = jax.lax.scan(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
+        perturbed = optax.tree.scale(1 / k, total) if average else g
+        emitted = perturbed
+        if combine is not None:  # on each device, before the average
+            clean, combination_state = gradient.g_0, state.combination_state
+            emitted, _ = combine.update(perturbed, combination_state, gradient.p_0, clean=clean)
+        emitted = optax.tree.cast_like(gradient.mean(emitted), updates)
+        return emitted, next_state(state, gradient.shared, gradient.mean(perturbed), params)
+
+    def next_state(
+        state: MultistepState, clean: Any, perturbed: Any, params: optax.Params | None
+    ) -> MultistepState:
+        """Advances both states by one training step, with gradients that all devices share."""
+        params = fast_params(params)
+        combination_state = state.combination_state
+        if combine is not None:
+            _, combination_state = combine.update(perturbed, combination_state, params, clean=clean)
+        return MultistepState(
+            advance_state(perturbation, state.perturbation_state, clean, params), combination_state
+        )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def sam(
-    rho: optax.ScalarOrSchedule,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """Sharpness-aware minimization: the gradient at the worst point within ``rho``. 2 gradients.
-
-    ``multistep(sam_perturbation(rho))``: see :func:`multistep` for the call and
-    :func:`sam_perturbation` for ``rho``. The papers use ``rho=0.05`` on CIFAR.
-
-    References:
-      Foret et al., `Sharpness-Aware Minimization <https://arxiv.org/abs/2010.01412>`_, 2021.
-    """
-    return multistep(
-        sam_perturbation(rho), axis_name=axis_name, sync_perturbation=sync_perturbation
-    )
-
-
-def asam(
-    rho: optax.ScalarOrSchedule,
-    eta: float = 0.01,
-    mask: Mask | None = None,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """Adaptive SAM: :func:`sam` with a ball that scales with each weight. 2 gradients.
-
-    ``multistep(asam_perturbation(rho, eta, mask))``: see :func:`multistep` for the call and
-    :func:`asam_perturbation` for the rest. The papers use ``rho=0.5`` on CIFAR.
-
-    References:
-      Kwon et al., `ASAM <https://arxiv.org/abs/2102.11600>`_, 2021.
-    """
-    return multistep(
-        asam_perturbation(rho, eta, mask), axis_name=axis_name, sync_perturbation=sync_perturbation
-    )
-
-
-def multistep_sam(
-    k: int,
-    rho: optax.ScalarOrSchedule,
-    average: bool = False,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """SAM with ``k`` ascent steps of length ``rho`` each. ``k + 1`` gradients.
-
-    ``multistep(sam_perturbation(rho), k, average=average)``: see :func:`multistep`.
-    """
-    return multistep(
-        sam_perturbation(rho),
-        k,
-        average=average,
-        axis_name=axis_name,
-        sync_perturbation=sync_perturbation,
-    )
-
-
-def multistep_asam(
-    k: int,
-    rho: optax.ScalarOrSchedule,
-    average: bool = False,
-    eta: float = 0.01,
-    mask: Mask | None = None,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
-) -> optax.GradientTransformationExtraArgs:
-    """ASAM with ``k`` ascent steps. ``k + 1`` gradients.
-
-    ``multistep(asam_perturbation(rho, eta, mask), k, average=average)``: see :func:`multistep`.
-    """
-    return multistep(
-        asam_perturbation(rho, eta, mask),
-        k,
-        average=average,
-        axis_name=axis_name,
-        sync_perturbation=sync_perturbation,
-    )

@@ -1,4 +1,4 @@
-"""When to be sharpness-aware: run the wrapped transformation, or only pass the gradient on."""
+"""A policy: decide at each step whether to apply a transformation or take a plain step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,71 +7,88 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import check_scalar, check_transformation
-from optax_lookbehind._ascent import fast_params
-from optax_lookbehind._devices import AxisName, check_not_reduced, mean_over
-from optax_lookbehind._lookbehind import LookbehindState
-from optax_lookbehind._tree import accumulable, divide, dot, norm, squared_norm
-
-# (its own state, training step, averaged gradient) -> (whether to use SAM, its next state)
-Decide = Callable[[Any, jax.Array, optax.Updates], tuple[jax.Array, Any]]
+from optax_lookbehind._core.ascent import fast_params
+from optax_lookbehind._core.axes import average
+from optax_lookbehind._core.checks import check_transformation
+from optax_lookbehind._core.protocol import check_emits_gradient, refuse_gradients
+from optax_lookbehind._core.types import AveragedGradient, AxisName, Decide, GradFn
 
 
 class PolicyState(NamedTuple):
     """State of every policy.
 
     Attributes:
-      count: number of training steps taken, int32.
-      applied: in how many of them the wrapped transformation ran, int32. Read it with
+      step: number of training steps taken, int32.
+      applied: number of steps on which the wrapped transformation was applied, int32. Read it with
         ``optax.tree.get(state, "applied")``.
-      decision_state: what the decision rests on: statistics or a random key.
-      sharp_direction: with ``reuse``, LookSAM's ``v``: the part of the last sharpness-aware
-        gradient across the plain one, like the weights; zeros before the first use. None without.
+      decision_state: state of the decision rule: running statistics or a PRNG key.
       inner_state: state of the wrapped transformation.
     """
 
-    count: jax.Array  # type: ignore[assignment]  # as in optax: hides tuple.count
+    step: jax.Array
     applied: jax.Array
     decision_state: Any
-    sharp_direction: optax.Updates | None
     inner_state: optax.OptState
+
+    @property
+    def emits_gradient(self) -> bool:
+        """Always true."""
+        return True
 
 
 def policy(
     inner: optax.GradientTransformation,
     init_decision: Callable[[optax.Params], Any],
     decide: Decide,
-    reuse: optax.ScalarOrSchedule | None,
-    axis_name: AxisName,
+    *,
+    axis_name: AxisName = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Runs ``inner`` where ``decide`` says so; elsewhere its loop does not run at all.
+    """Applies ``inner`` on the steps that ``decide`` chooses; on the others its loop does not run.
 
-    The decision is taken on the gradient averaged over the devices, so that all of them take the
-    same branch; ``inner`` still gets each device's own gradient. On the other steps ``inner`` is
-    called with ``sharpness_aware=False``: it emits what stands for a step without ascent, and its
-    counters and keys advance as on every training step.
+    To write a policy of your own. Change this::
+
+      tx = optax.chain(sam(rho=0.05), optax.sgd(0.1))
+
+    To this, which applies SAM in the second half of training only::
+
+      def second_half(decision_state, step, grads):
+          return step >= total_steps // 2, decision_state
+
+      tx = optax.chain(
+          policy(sam(rho=0.05), lambda params: optax.EmptyState(), second_half), optax.sgd(0.1)
+      )
+
+    ``decide`` gets the gradient averaged over the devices, so that all of them take the same
+    branch; ``inner`` still gets each device's own gradient. On the other steps, the plain ones,
+    ``inner`` is called with ``sharpness_aware=False``: it emits the update of a step without
+    ascent, and its counters and keys advance as on every training step. See
+    :class:`SharpnessAwareUpdateFn`.
 
     Args:
-      inner: any sharpness-aware transformation that emits a gradient.
-      init_decision: weights -> first state of ``decide``.
-      decide: see ``Decide``.
-      reuse: LookSAM's alpha, or None to emit the plain gradient where SAM is not used.
+      inner: any sharpness-aware transformation that emits a gradient, with the same ``axis_name``.
+      init_decision: ``params -> decision_state``, the first state of ``decide``.
+      decide: ``(decision_state, step, grads) -> (apply_inner, decision_state)``, with ``step`` an
+        int32 scalar from 0, ``grads`` the plain gradient and ``apply_inner`` a bool scalar.
       axis_name: the mapped axis over which gradients are averaged.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs`.
+
+    Raises:
+      ValueError: in ``init`` if ``inner`` is not sharpness-aware, so that it would run on every
+        step, or emits a final update, as Lookbehind with ``fast_optimizer`` does; in ``update`` if
+        its ``axis_name`` differs from the policy's.
     """
     check_transformation("inner", inner)
     inner = optax.with_extra_args_support(inner)
-    if reuse is not None:
-        check_scalar("reuse", reuse, 0, jnp.inf, "[)", schedule=True)
 
     def init_fn(params: optax.Params) -> PolicyState:
-        params = fast_params(params)
         inner_state = inner.init(params)
-        _check_emits_gradients(inner_state)
+        check_emits_gradient("a policy", inner_state)
         return PolicyState(
-            count=jnp.zeros([], jnp.int32),
+            step=jnp.zeros([], jnp.int32),
             applied=jnp.zeros([], jnp.int32),
-            decision_state=init_decision(params),
-            sharp_direction=None if reuse is None else optax.tree.zeros_like(params),
+            decision_state=init_decision(fast_params(params)),
             inner_state=inner_state,
         )
 
@@ -80,70 +97,46 @@ def policy(
         state: PolicyState,
         params: optax.Params | None = None,
         *,
+        grad_fn: GradFn | None = None,
         sharpness_aware: bool = True,
+        averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, PolicyState]:
-        grads = updates
-        if sharpness_aware:  # else a policy around this one has averaged already
-            check_not_reduced("updates", updates, axis_name)
-            grads = mean_over(updates, axis_name)
-        use, decision_state = decide(state.decision_state, state.count, grads)
-        extra_args["policy_axis_name"] = axis_name
+        if sharpness_aware:
+            averaged = average(updates, axis_name, averaged)
+        else:  # the plain step of an enclosing policy, which hands over the mean
+            averaged = AveragedGradient(updates, updates, axis_name)
+        apply_inner, decision_state = decide(state.decision_state, state.step, averaged.mean)
+        apply_inner = jnp.asarray(apply_inner, bool)
+        extra_args["averaged"] = averaged
 
-        def sharp() -> tuple[optax.Updates, Any, optax.OptState]:
-            sharp_grads, inner_state = inner.update(
-                updates, state.inner_state, params, **extra_args
-            )
-            direction = state.sharp_direction
-            if direction is not None:
-                direction = optax.tree.cast_like(_across(sharp_grads, grads), direction)
-            return optax.tree.cast_like(sharp_grads, updates), direction, inner_state
-
-        def plain() -> tuple[optax.Updates, Any, optax.OptState]:
-            emitted, direction = grads, state.sharp_direction
-            if reuse is not None:
-                alpha = reuse(state.count) if callable(reuse) else reuse
-                emitted = _lean_towards(direction, grads, alpha)
+        def sharp() -> tuple[optax.Updates, optax.OptState]:
             emitted, inner_state = inner.update(
-                emitted, state.inner_state, params, sharpness_aware=False, **extra_args
+                updates, state.inner_state, params, grad_fn=grad_fn, **extra_args
             )
-            return optax.tree.cast_like(emitted, updates), direction, inner_state
+            return optax.tree.cast_like(emitted, updates), inner_state
+
+        def plain() -> tuple[optax.Updates, optax.OptState]:
+            emitted, inner_state = inner.update(
+                averaged.mean,
+                state.inner_state,
+                params,
+                grad_fn=refuse_gradients,
+                sharpness_aware=False,
+                **extra_args,
+            )
+            return optax.tree.cast_like(emitted, updates), inner_state
 
         if sharpness_aware:
-            emitted, direction, inner_state = jax.lax.cond(use, sharp, plain)
+            emitted, inner_state = jax.lax.cond(apply_inner, sharp, plain)
         else:
-            use = jnp.zeros_like(use)
-            emitted, direction, inner_state = plain()
+            apply_inner = jnp.zeros_like(apply_inner)
+            emitted, inner_state = plain()
         return emitted, PolicyState(
-            count=optax.safe_increment(state.count),
-            applied=state.applied + use.astype(jnp.int32),
+            step=optax.safe_increment(state.step),
+            applied=state.applied + apply_inner.astype(jnp.int32),
             decision_state=decision_state,
-            sharp_direction=direction,
             inner_state=inner_state,
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _across(sharp: optax.Updates, grads: optax.Updates) -> optax.Updates:
-    """The part of ``sharp`` orthogonal to ``grads`` (LookSAM)."""
-    share = divide(dot(sharp, grads), squared_norm(grads))
-    return optax.tree.add_scale(accumulable(sharp), -share, accumulable(grads))
-
-
-def _lean_towards(direction: optax.Updates, grads: optax.Updates, alpha: Any) -> optax.Updates:
-    """``g + alpha |g| v / |v|`` (LookSAM, Algorithm 1); ``g`` where ``v`` is zero."""
-    scale = alpha * divide(norm(grads), norm(direction))
-    return optax.tree.add_scale(accumulable(grads), scale, accumulable(direction))
-
-
-def _check_emits_gradients(inner_state: optax.OptState) -> None:
-    """Raises ValueError for a Lookbehind that emits final updates."""
-    is_lookbehind = lambda x: isinstance(x, LookbehindState)  # noqa: E731
-    for part in jax.tree.leaves(inner_state, is_leaf=is_lookbehind):
-        if is_lookbehind(part) and part.fast_state is not None:
-            raise ValueError(
-                "a policy cannot wrap lookbehind with fast_optimizer: that emits the final update "
-                "where the policy would emit a gradient. Put the optimizer behind the policy: "
-                "optax.chain(adaptive_policy(lookbehind_sam(k, rho, alpha), ...), fast_optimizer)."
-            )

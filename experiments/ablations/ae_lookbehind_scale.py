@@ -89,7 +89,7 @@ def measure(config: ConfigDict) -> list[float]:
     for state, history in train_seeds(config, range(SEEDS)):
         accuracies.append(100 * history[-1]["val_accuracy"])
         lengths = state.opt_state[0]
-        sums.append([lengths.sharp, lengths.plain, lengths.inner.applied, lengths.inner.count])
+        sums.append([lengths.sharp, lengths.plain, lengths.inner.applied, lengths.inner.step])
     sharp, plain, applied, count = np.sum(sums, axis=0)
     lengths = [sharp / applied, plain / (count - applied) if count > applied else np.nan]
     return [np.mean(accuracies), np.std(accuracies, ddof=1), 100 * applied / count, *lengths]

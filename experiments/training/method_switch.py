@@ -77,10 +77,12 @@ def _is_optimizer(tree: Any) -> bool:
 
 def _at_step(num_steps: int, optimizer_calls: int, opt_state: optax.OptState) -> optax.OptState:
     """The state with schedules and policies at the given training step."""
-    counts = {optax.ScaleByScheduleState: num_steps * optimizer_calls, PolicyState: num_steps}
+    counters = {
+        optax.ScaleByScheduleState: {"count": jnp.int32(num_steps * optimizer_calls)},
+        PolicyState: {"step": jnp.int32(num_steps)},
+    }
 
-    def set_count(tree: Any) -> Any:
-        count = counts.get(type(tree))
-        return tree if count is None else tree._replace(count=jnp.asarray(count, jnp.int32))
+    def set_counter(tree: Any) -> Any:
+        return tree._replace(**counters[type(tree)]) if type(tree) in counters else tree
 
-    return jax.tree.map(set_count, opt_state, is_leaf=lambda tree: type(tree) in counts)
+    return jax.tree.map(set_counter, opt_state, is_leaf=lambda tree: type(tree) in counters)

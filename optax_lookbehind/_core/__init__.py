@@ -1,1 +1,1 @@
-"""Building blocks that the transformations share."""
+"""Types, checks, mapped axes, the ascent step and sums over pytrees that the blocks share."""

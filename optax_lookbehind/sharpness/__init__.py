@@ -1,9 +1,9 @@
-"""Measuring how flat a minimum is, for any loss function and any pytree of trained weights.
+"""Measures of the flatness of a minimum, for any loss function and any pytree of weights.
 
 Every measure takes ``loss_fn(params, batch) -> scalar``, the weights, and ``batches``: a pytree of
-arrays whose leading axis counts the minibatches, ``(number, m, ...)``. The loss function decides
-everything else, the mode of BatchNorm and dropout included: close over the running statistics for
-the evaluation mode, use the batch's own for the training mode.
+arrays of shape ``(num_batches, batch_size, ...)``. Everything else is up to the loss function, the
+mode of BatchNorm and dropout included: close over the running statistics for evaluation mode, use
+the batch's own for training mode.
 
 A measure is one compiled program, whose memory does not grow with the number of minibatches, radii
 or grid points. It is compiled once for each ``loss_fn``, shapes and static choices: pass the same
@@ -12,9 +12,18 @@ measures also work inside ``jax.jit``.
 """
 
 from optax_lookbehind.sharpness._alignment import Alignment, alignment
-from optax_lookbehind.sharpness._curvature import TraceEstimate, hessian_eigenvalues, hessian_trace
-from optax_lookbehind.sharpness._gradients import GradientStatistics, gradient_statistics
-from optax_lookbehind.sharpness._hessian import hessian_vector_product
+from optax_lookbehind.sharpness._curvature import (
+    TraceEstimate,
+    hessian_eigenvalues,
+    hessian_trace,
+    hessian_vector_product,
+)
+from optax_lookbehind.sharpness._gradient_noise import (
+    GradientStatistics,
+    NormalQQ,
+    gradient_statistics,
+    normal_qq,
+)
 from optax_lookbehind.sharpness._landscape import (
     filter_normalized_direction,
     loss_between,
@@ -23,7 +32,6 @@ from optax_lookbehind.sharpness._landscape import (
 )
 from optax_lookbehind.sharpness._m_sharpness import m_sharpness
 from optax_lookbehind.sharpness._noise import NoiseRobustness, noise_robustness, noisy_weights
-from optax_lookbehind.sharpness._normality import NormalQQ, normal_qq
 
 __all__ = [
     "Alignment",

@@ -1,4 +1,4 @@
-"""How well the gradients of Lookbehind's inner loop agree."""
+"""Alignment of the gradients in Lookbehind's inner loop."""
 
 import functools
 from typing import Any, NamedTuple
@@ -8,21 +8,21 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._alpha import adaptive_alpha
-from optax_lookbehind._arguments import check_count, check_transformation
-from optax_lookbehind._ascent import ascend, pose
+from optax_lookbehind._core.ascent import ascent_step, bind_gradient
+from optax_lookbehind._core.checks import check_count, check_transformation
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
-from optax_lookbehind._tree import accumulable, divide, dot, norm, scalar_dtype
-from optax_lookbehind.sharpness._arguments import check_batches
-from optax_lookbehind.sharpness._batches import LossFn
+from optax_lookbehind._core.tree import as_accumulator, divide, dot, norm, scalar_dtype
+from optax_lookbehind._core.types import LossFn
+from optax_lookbehind.sharpness._batches import check_batches
 
 
 class Alignment(NamedTuple):
-    r"""What :func:`alignment` found, float32 or wider.
+    r"""Result of :func:`alignment`, float32 or wider.
 
     Attributes:
-      alpha: :math:`\alpha^*` on each minibatch, in [0, 1], shape (number,).
-      cosines: between :math:`g_i` and :math:`g_{i+1}` for i = 0..k-1, shape (number, k). The first
-        column has the gradient at the weights themselves in it.
+      alpha: :math:`\alpha^*` on each minibatch, in [0, 1], shape (num_batches,).
+      cosines: between :math:`g_i` and :math:`g_{i+1}` for i = 0..k-1, shape
+        (num_batches, k). The first column compares with the gradient at the weights themselves.
     """
 
     alpha: jax.Array
@@ -45,13 +45,14 @@ def alignment(
       \alpha^* = \frac{\cos(g_1, g_1 + \dots + g_k) + 1}{2}, \qquad
       \cos(g_i, g_{i+1}) = \frac{g_i \cdot g_{i+1}}{\lVert g_i \rVert \lVert g_{i+1} \rVert}
 
-    :math:`\alpha^*` near 1 means that all inner steps pull the same way: the region that the
-    ascent explores is smooth. A cosine with a zero gradient counts as 0. The weights stay put.
+    :math:`\alpha^*` near 1 means that the gradients of all inner steps are aligned: the region that
+    the ascent explores is smooth. A cosine with a zero gradient counts as 0. The weights are not
+    updated.
 
     Args:
       loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs.
       params: the weights w.
-      batches: the minibatches B, arrays of shape (number, m, ...).
+      batches: the minibatches B, arrays of shape (num_batches, batch_size, ...).
       perturbation: the rule e, :func:`sam_perturbation` for instance. The program is compiled once
         for each such object, so make it once.
       k: number of ascent steps, >= 1.
@@ -82,26 +83,33 @@ def _alignment(
 ) -> Alignment:
     dtype = scalar_dtype(params)
     grad_fn = rewrite_cpu_convolutions(jax.grad(loss_fn))
+    state = perturbation.init(params)
 
-    def of_batch(batch: Any) -> Alignment:
-        grads = grad_fn(params, batch)
-        problem = pose(grads, params, lambda at, i: jax.grad(loss_fn)(at, batch), None, True)
+    def batch_alignment(batch: Any) -> Alignment:
+        gradient = bind_gradient(
+            grad_fn(params, batch),
+            params,
+            lambda p, i: jax.grad(loss_fn)(p, batch),
+            axis_name=None,
+            sync_perturbation=True,
+        )
 
-        def compare(carry: Any, grads: optax.Updates, i: jax.Array) -> Any:
-            previous, first, total, cosines = carry
-            wide = accumulable(grads)
-            first = optax.tree.where(i == 0, wide, first)
-            cosines = cosines.at[i].set(_cosine(previous, grads).astype(dtype))
-            return grads, first, optax.tree.add(total, wide), cosines
+        def inner_step(carry: Any, i: jax.Array) -> tuple[Any, jax.Array]:
+            p, previous, total, first = carry
+            p, g = ascent_step(perturbation, state, gradient, p, previous, i)  # p_i, g_i
+            wide = as_accumulator(g)
+            total = optax.tree.add(total, wide)  # g_1 + ... + g_i
+            first = optax.tree.where(i == 0, wide, first)  # g_1
+            return (p, g, total, first), _cosine(previous, g).astype(dtype)
 
-        zero = optax.tree.zeros_like(accumulable(params))
-        carry = (grads, zero, zero, jnp.zeros(k, dtype))
-        state = perturbation.init(params)
-        _, (_, first, total, cosines), _ = ascend(perturbation, state, problem, k, compare, carry)
-        alpha = adaptive_alpha("adaptive", first, total)
+        zeros = optax.tree.zeros_like(as_accumulator(params))
+        carry = (gradient.p_0, gradient.g_0, zeros, zeros)
+        inner_steps = jnp.arange(k, dtype=jnp.int32)
+        (_, _, total, first), cosines = jax.lax.scan(inner_step, carry, inner_steps)
+        alpha = adaptive_alpha("adaptive", first, total)  # equations 7 and 8
         return Alignment(alpha.astype(dtype), cosines)
 
-    return jax.lax.map(of_batch, batches)
+    return jax.lax.map(batch_alignment, batches)
 
 
 def _cosine(first: Any, second: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Means over minibatches, in memory that does not grow with their number."""
+"""Minibatches: their checks, and means over them in memory that does not grow with their number."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,25 +7,50 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_lookbehind._core.checks import is_traced
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
-from optax_lookbehind._tree import accumulable
-from optax_lookbehind.sharpness._arguments import check_batches
+from optax_lookbehind._core.tree import as_accumulator
+from optax_lookbehind._core.types import LossFn
 
-LossFn = Callable[[optax.Params, Any], jax.Array]
+
+def check_batches(batches: Any) -> int:
+    """Returns the number of minibatches; raises unless all arrays agree on it."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batches)]
+    numbers = {shape[0] if shape else 0 for shape in shapes}
+    if len(numbers) != 1 or 0 in numbers:
+        raise ValueError(
+            "batches must be a pytree of arrays with one leading axis in common, which counts the "
+            f"minibatches and has at least one; got arrays of shapes {shapes}."
+        )
+    return numbers.pop()
+
+
+def as_vector(name: str, values: Any, check: Callable[[str, Any], None], dtype: Any) -> jax.Array:
+    """Returns ``values`` as a vector; raises unless each value passes ``check(name, value)``."""
+    vector = jnp.asarray(values, dtype)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(
+            f"{name} must be a sequence of at least one number, got {values!r} with shape "
+            f"{vector.shape}."
+        )
+    if not is_traced(vector):
+        for i, value in enumerate(vector.tolist()):
+            check(f"{name}[{i}]", value)
+    return vector
 
 
 def mean_over_batches(fn: Callable[[Any], Any], batches: Any) -> Any:
     """The mean of the pytrees ``fn(batch)``, accumulated in float32 or wider."""
-    number = check_batches(batches)
+    num_batches = check_batches(batches)
     first = jax.tree.map(lambda x: x[0], batches)
-    shapes = jax.eval_shape(lambda batch: accumulable(fn(batch)), first)
+    shapes = jax.eval_shape(lambda batch: as_accumulator(fn(batch)), first)
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     def add(total: Any, batch: Any) -> tuple[Any, None]:
-        return optax.tree.add(total, accumulable(fn(batch))), None
+        return optax.tree.add(total, as_accumulator(fn(batch))), None
 
     total, _ = jax.lax.scan(add, zero, batches)
-    return optax.tree.scale(1 / number, total)
+    return optax.tree.scale(1 / num_batches, total)
 
 
 def mean_loss(loss_fn: LossFn, params: optax.Params, batches: Any) -> jax.Array:

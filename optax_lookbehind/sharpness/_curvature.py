@@ -1,6 +1,6 @@
-"""Curvature: the largest eigenvalues of the Hessian, and its trace.
+"""Curvature: products with the Hessian, its largest eigenvalues and its trace.
 
-The linear algebra is Matfree's, an optional dependency that only these functions import.
+The linear algebra is Matfree's, an optional dependency that only the latter two import.
 """
 
 import functools
@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import as_key, check_count
-from optax_lookbehind._tree import accumulable, scalar_dtype
-from optax_lookbehind.sharpness._arguments import check_batches
-from optax_lookbehind.sharpness._batches import LossFn
-from optax_lookbehind.sharpness._hessian import hessian_vector_product
+from optax_lookbehind._core.checks import as_key, check_count, check_like
+from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.tree import as_accumulator, scalar_dtype
+from optax_lookbehind._core.types import LossFn
+from optax_lookbehind.sharpness._batches import check_batches, mean_over_batches
 
 _INSTALL = """\
 The curvature measures need Matfree for their linear algebra; install it with
@@ -24,7 +24,7 @@ The curvature measures need Matfree for their linear algebra; install it with
 
 
 class TraceEstimate(NamedTuple):
-    """What :func:`hessian_trace` found; scalars.
+    """Result of :func:`hessian_trace`; scalars.
 
     Attributes:
       trace: the estimate.
@@ -35,11 +35,40 @@ class TraceEstimate(NamedTuple):
     standard_error: jax.Array
 
 
+def hessian_vector_product(loss_fn: LossFn, params: optax.Params, batches: Any, vector: Any) -> Any:
+    r"""The Hessian of the mean loss times a vector.
+
+    .. math:: \Bigl(\frac{1}{|\mathcal{B}|} \sum_{B \in \mathcal{B}} \nabla^2 L_B(w)\Bigr) v
+
+    by forward-mode differentiation of the gradient, one minibatch after the other: about the time
+    of two gradients over ``batches``, and the memory of one minibatch.
+
+    Args:
+      loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs.
+      params: the weights w.
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
+      vector: v, a pytree like ``params``.
+
+    Returns:
+      A pytree like ``params``, float32 or wider.
+
+    Raises:
+      ValueError: if ``vector`` does not have the structure and shapes of ``params``, or the arrays
+        in ``batches`` disagree on the number of minibatches.
+
+    References:
+      Pearlmutter, Fast Exact Multiplication by the Hessian, Neural Computation 6(1), 1994.
+    """
+    check_batches(batches)
+    check_like(params, "vector", vector)
+    return _product(loss_fn, params, batches, vector)
+
+
 def hessian_eigenvalues(
     loss_fn: LossFn,
     params: optax.Params,
     batches: Any,
-    number: int = 1,
+    num_eigenvalues: int = 1,
     *,
     iterations: int = 40,
     key: int | jax.Array = 0,
@@ -54,23 +83,23 @@ def hessian_eigenvalues(
       loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs. Evaluation
         mode, unless the coupling of a batch's examples is part of the question.
       params: the weights.
-      batches: the minibatches, arrays of shape (number, m, ...).
-      number: how many eigenvalues, >= 1.
-      iterations: Hessian-vector products to spend, >= ``number``; no more than there are weights
-        are used, and those are exact up to rounding. Fewer approach the eigenvalues from below,
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
+      num_eigenvalues: number of eigenvalues to return, >= 1.
+      iterations: Hessian-vector products to spend, >= ``num_eigenvalues``. As many as there are
+        weights give the exact eigenvalues, and no more are used; fewer approach them from below,
         the largest first. The program keeps a copy of the weights for each iteration.
       key: a ``jax.random.key``, or a seed, for the vector that the iteration starts from.
 
     Returns:
-      The eigenvalues in falling order, float32 or wider, shape (number,). One vector finds an
-      eigenvalue of any multiplicity once; what a Hessian of few distinct eigenvalues leaves open
-      is NaN.
+      The eigenvalues in falling order, float32 or wider, shape (num_eigenvalues,). A repeated
+      eigenvalue is found once; if the Hessian has few distinct eigenvalues and the Krylov space is
+      exhausted early, the remaining entries are NaN.
 
     Raises:
       ImportError: if Matfree is not installed.
-      ValueError: if ``number`` or ``iterations`` is not an integer >= 1, ``number`` above the
-        iterations or the number of weights, or the arrays in ``batches`` disagree on the number of
-        minibatches.
+      ValueError: if ``num_eigenvalues`` or ``iterations`` is not an integer >= 1,
+        ``num_eigenvalues`` above the iterations or the number of weights, or the arrays in
+        ``batches`` disagree on the number of minibatches.
 
     References:
       Lanczos, An Iteration Method for the Solution of the Eigenvalue Problem, 1950; Ghorbani et
@@ -79,14 +108,14 @@ def hessian_eigenvalues(
     """
     _matfree("decomp")
     check_batches(batches)
-    number = check_count("number", number)
+    num_eigenvalues = check_count("num_eigenvalues", num_eigenvalues)
     iterations = min(check_count("iterations", iterations), optax.tree.size(params))
-    if number > iterations:
+    if num_eigenvalues > iterations:
         raise ValueError(
-            f"number must be at most the number of iterations and of weights, here {iterations}, "
-            f"got {number}."
+            "num_eigenvalues must be at most the number of iterations and of weights, here "
+            f"{iterations}, got {num_eigenvalues}."
         )
-    return _eigenvalues(loss_fn, params, batches, number, iterations, as_key(key))
+    return _eigenvalues(loss_fn, params, batches, num_eigenvalues, iterations, as_key(key))
 
 
 def hessian_trace(
@@ -106,7 +135,7 @@ def hessian_trace(
     Args:
       loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs.
       params: the weights.
-      batches: the minibatches, arrays of shape (number, m, ...).
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       samples: number of random vectors, one Hessian-vector product each, >= 1; drawn one after the
         other, so that memory does not grow with it.
       key: a ``jax.random.key``, or a seed.
@@ -129,12 +158,24 @@ def hessian_trace(
     return _trace(loss_fn, params, batches, keys)
 
 
-@functools.partial(jax.jit, static_argnames=("loss_fn", "number", "iterations"))
+@functools.partial(jax.jit, static_argnames="loss_fn")
+def _product(loss_fn: LossFn, params: optax.Params, batches: Any, vector: Any) -> Any:
+    def product(vector: Any, batch: Any) -> Any:
+        def grad(params: optax.Params) -> optax.Updates:
+            return jax.grad(loss_fn)(params, batch)
+
+        return jax.jvp(grad, (params,), (optax.tree.cast_like(vector, params),))[1]
+
+    fast_product = rewrite_cpu_convolutions(product)
+    return mean_over_batches(lambda batch: fast_product(vector, batch), batches)
+
+
+@functools.partial(jax.jit, static_argnames=("loss_fn", "num_eigenvalues", "iterations"))
 def _eigenvalues(
     loss_fn: LossFn,
     params: optax.Params,
     batches: Any,
-    number: int,
+    num_eigenvalues: int,
     iterations: int,
     key: jax.Array,
 ) -> jax.Array:
@@ -146,18 +187,18 @@ def _eigenvalues(
     def product(vector: Any) -> Any:
         return optax.tree.cast(hessian_vector_product(loss_fn, params, batches, vector), dtype)
 
-    # Accelerators would round to a third of the digits, and the vectors lose their right angles.
+    # Default precision on accelerators is too low: the Lanczos vectors lose orthogonality.
     with jax.default_matmul_precision("highest"):
         vectors, (diagonal, off_diagonal), *_ = tridiagonalize(product, start)
         found = _orthonormal(vectors) & jnp.cumprod(jnp.isfinite(diagonal)).astype(bool)
-    return _tridiagonal_eigenvalues(diagonal, off_diagonal, found)[:number]
+    return _tridiagonal_eigenvalues(diagonal, off_diagonal, found)[:num_eigenvalues]
 
 
 def _orthonormal(vectors: Any) -> jax.Array:
     """For each Lanczos vector, whether it and all before are orthonormal.
 
-    Once they span all that the Hessian makes of the first, the next one is made of rounding errors,
-    or of NaNs after a division by zero.
+    Once the Krylov space is exhausted, the next vector consists of rounding errors, or of NaNs
+    after a division by zero.
     """
     leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(vectors)]
     products = jnp.tril(sum(leaf @ leaf.T for leaf in leaves))
@@ -168,7 +209,7 @@ def _orthonormal(vectors: Any) -> jax.Array:
 def _tridiagonal_eigenvalues(
     diagonal: jax.Array, off_diagonal: jax.Array, found: jax.Array
 ) -> jax.Array:
-    """In falling order, of the leading block that Lanczos found; NaN for the rest."""
+    """Eigenvalues of the leading block that Lanczos found, in falling order; NaN for the rest."""
     off_diagonal = jnp.where(found[1:], off_diagonal, 0)
     entries = jnp.concatenate([jnp.where(found, diagonal, 0), off_diagonal])
     below_all = -3 * jnp.max(jnp.abs(entries)) - 1  # there are three entries in a row
@@ -181,7 +222,7 @@ def _tridiagonal_eigenvalues(
 @functools.partial(jax.jit, static_argnames="loss_fn")
 def _trace(loss_fn: LossFn, params: optax.Params, batches: Any, keys: jax.Array) -> TraceEstimate:
     stochtrace = _matfree("stochtrace")
-    sampler = stochtrace.sampler_signs(accumulable(params), num=1)
+    sampler = stochtrace.sampler_signs(as_accumulator(params), num=1)
     estimate = stochtrace.estimator_monte_carlo(stochtrace.monte_carlo_trace(), sampler)
     product = functools.partial(hessian_vector_product, loss_fn, params, batches)
     # One call per sample: Matfree would hold all vectors at once.

@@ -1,4 +1,4 @@
-"""The landscape around and between minima: the loss along lines and over planes."""
+"""The loss landscape along lines and over planes."""
 
 import functools
 import operator
@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import as_key
-from optax_lookbehind._ascent import check_like
-from optax_lookbehind._tree import accumulable, divide, scalar_dtype
-from optax_lookbehind.sharpness._arguments import as_numbers, check_batches
-from optax_lookbehind.sharpness._batches import LossFn, mean_loss
+from optax_lookbehind._core.checks import as_key, check_finite, check_like
+from optax_lookbehind._core.tree import as_accumulator, divide, scalar_dtype
+from optax_lookbehind._core.types import LossFn
+from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_loss
 
 
 def filter_normalized_direction(key: int | jax.Array, params: optax.Params, axis: int = -1) -> Any:
@@ -22,10 +21,10 @@ def filter_normalized_direction(key: int | jax.Array, params: optax.Params, axis
       d_{f} \leftarrow \frac{d_{f}}{\lVert d_{f} \rVert} \lVert w_{f} \rVert,
       \qquad d \sim \mathcal{N}(0, 1)
 
-    A filter f is the part of a kernel that makes one output: a slice along ``axis``. Scaling a
-    layer up and the next one down changes no function of a ReLU network, nor this landscape.
-    As in the authors' code, leaves of less than two dimensions (biases, BatchNorm's scales) do not
-    move: their direction is zero.
+    A filter f is the slice of a kernel, along ``axis``, that produces one output. Scaling a layer
+    up and the next one down leaves the function of a ReLU network unchanged, and this landscape
+    too. As in the authors' code, leaves of fewer than two dimensions (biases, BatchNorm's scales)
+    do not move: their direction is zero.
 
     Args:
       key: a ``jax.random.key``, or a seed.
@@ -53,7 +52,7 @@ def loss_line(
     Args:
       loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs.
       params: the weights, at coordinate 0.
-      batches: the minibatches, arrays of shape (number, m, ...).
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       direction: a pytree like ``params``, from :func:`filter_normalized_direction` for instance.
       coordinates: numbers, shape (n,).
 
@@ -88,9 +87,9 @@ def loss_plane(
     Args:
       loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs.
       params: the weights, at coordinates (0, 0).
-      batches: the minibatches, arrays of shape (number, m, ...).
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       direction_1: a pytree like ``params``, from :func:`filter_normalized_direction` for instance.
-      direction_2: another.
+      direction_2: a second direction, like ``direction_1``.
       coordinates_1: the values of a, shape (n_1,).
       coordinates_2: the values of b, shape (n_2,).
 
@@ -118,14 +117,14 @@ def loss_between(
     """The mean loss on the straight line from one checkpoint to another.
 
     A barrier between the two means that they lie in different basins. Coordinate 0 is ``start``, 1
-    is ``end``; others look beyond. Running statistics of BatchNorm fit neither the points between
-    nor the other end, so let ``loss_fn`` use the batch's.
+    is ``end``; others extend the line. BatchNorm's running statistics fit neither the points
+    between nor the other end, so let ``loss_fn`` use the batch's.
 
     Args:
       loss_fn: ``(params, batch) -> scalar``.
       start: the weights of one checkpoint.
-      end: those of the other.
-      batches: the minibatches, arrays of shape (number, m, ...).
+      end: the weights of the other.
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       coordinates: c in ``(1 - c) * start + c * end``, shape (n,).
 
     Returns:
@@ -150,7 +149,7 @@ def loss_between(
 def _losses_between(
     loss_fn: LossFn, start: optax.Params, end: optax.Params, batches: Any, coordinates: jax.Array
 ) -> jax.Array:
-    direction = optax.tree.sub(accumulable(end), accumulable(start))
+    direction = optax.tree.sub(as_accumulator(end), as_accumulator(start))
     return _losses(loss_fn, start, batches, (direction,), (coordinates,))
 
 
@@ -166,21 +165,21 @@ def _losses(
     grid = jnp.meshgrid(*coordinates, indexing="ij")
 
     def loss(point: tuple[jax.Array, ...]) -> jax.Array:
-        moved = accumulable(params)
+        moved = as_accumulator(params)
         for c, direction in zip(point, directions, strict=True):
-            moved = optax.tree.add_scale(moved, c, accumulable(direction))
+            moved = optax.tree.add_scale(moved, c, as_accumulator(direction))
         return mean_loss(loss_fn, optax.tree.cast_like(moved, params), batches)
 
     return jax.lax.map(loss, tuple(x.ravel() for x in grid)).reshape(grid[0].shape)
 
 
 def _coordinates(name: str, values: Any, params: optax.Params) -> jax.Array:
-    return as_numbers(name, values, -jnp.inf, jnp.inf, "()", scalar_dtype(params))
+    return as_vector(name, values, check_finite, scalar_dtype(params))
 
 
 @functools.partial(jax.jit, static_argnames="axis")
 def _direction(key: jax.Array, params: optax.Params, axis: int) -> Any:
-    wide = accumulable(params)
+    wide = as_accumulator(params)
     direction = optax.tree.random_like(key, wide, jax.random.normal)
     return jax.tree.map(functools.partial(_normalize, axis=axis), direction, wide)
 

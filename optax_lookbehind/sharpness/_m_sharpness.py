@@ -1,4 +1,4 @@
-"""m-sharpness: how much the loss rises within a ball around the weights, per minibatch."""
+"""m-sharpness: the rise of the minibatch loss within a ball around the weights."""
 
 import functools
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import check_count
+from optax_lookbehind._core.checks import check_count, check_positive
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
-from optax_lookbehind._perturbation import asam_perturbation, sam_perturbation
-from optax_lookbehind._tree import accumulable, divide, dot, scalar_dtype
-from optax_lookbehind.sharpness._arguments import as_numbers, check_batches
-from optax_lookbehind.sharpness._batches import LossFn, mean_over_batches
+from optax_lookbehind._core.tree import as_accumulator, divide, dot, scalar_dtype
+from optax_lookbehind._core.types import LossFn
+from optax_lookbehind._perturbations import asam_perturbation, sam_perturbation
+from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_over_batches
 
 Rule = Callable[[jax.Array], optax.GradientTransformation]
 _RULES: dict[str, Rule] = {"sam": sam_perturbation, "asam": asam_perturbation}
@@ -27,7 +27,7 @@ def m_sharpness(
     perturbation: str | Rule = "sam",
     steps: int = 1,
 ) -> jax.Array:
-    r"""How much the loss of a minibatch rises at most within each radius, in the mean.
+    r"""Largest increase of the minibatch loss within each radius, averaged over minibatches.
 
     .. math::
       \frac{1}{|\mathcal{B}|} \sum_{B \in \mathcal{B}} \;
@@ -38,9 +38,9 @@ def m_sharpness(
     and similar losses; ASAM's ball also compares networks whose weights differ in scale.
 
     The maximum is approached from below by ``steps`` steps of length r along the perturbation rule,
-    each projected back onto the ball; the highest loss met counts. One step, the default, is the
-    first-order answer that SAM trains against and the papers report. It can be negative where the
-    loss falls again before r.
+    each projected back onto the ball; the highest loss on the way counts. One step, the default, is
+    the first-order approximation that SAM trains against. It can be negative if the loss falls
+    again before r.
 
     The cost is ``1 + (steps - 1) * len(radii)`` gradients and ``len(radii)`` losses a minibatch.
 
@@ -48,7 +48,7 @@ def m_sharpness(
       loss_fn: ``(params, batch) -> scalar``, the mean loss of a minibatch. It decides in which mode
         BatchNorm runs: the papers measure in evaluation mode, with the statistics closed over.
       params: the weights w.
-      batches: the minibatches, arrays of shape (number, m, ...).
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       radii: r, numbers > 0 in the units of the weights, shape (n,). They are an argument of the
         compiled program: new radii compile nothing.
       perturbation: ``"sam"``, ``"asam"`` (``eta`` = 0.01, no mask), or a function from a radius to
@@ -60,7 +60,7 @@ def m_sharpness(
       The sharpness for each radius, float32 or wider, shape (n,). NaN or infinite where a loss is.
 
     Raises:
-      ValueError: if a radius is not a finite number > 0, ``perturbation`` an unknown word,
+      ValueError: if a radius is not a finite number > 0, ``perturbation`` an unknown string,
         ``steps`` not an integer >= 1, or the arrays in ``batches`` disagree on the number of
         minibatches.
 
@@ -70,7 +70,7 @@ def m_sharpness(
       section 4.1 (m-sharpness).
     """
     check_batches(batches)
-    radii = as_numbers("radii", radii, 0, jnp.inf, "()", scalar_dtype(params))
+    radii = as_vector("radii", radii, check_positive, scalar_dtype(params))
     steps = check_count("steps", steps)
     return _m_sharpness(loss_fn, params, batches, radii, _rule(perturbation), steps)
 
@@ -102,14 +102,14 @@ def _loss_and_grads(
     loss_fn: LossFn, params: optax.Params, batch: Any
 ) -> tuple[jax.Array, optax.Updates]:
     loss, grads = rewrite_cpu_convolutions(jax.value_and_grad(loss_fn))(params, batch)
-    return accumulable(loss), grads
+    return as_accumulator(loss), grads
 
 
-class _Climber(NamedTuple):
+class _BallPoint(NamedTuple):
     """A point of the ball.
 
     Attributes:
-      e: its place, relative to the weights at the centre.
+      e: displacement from the weights at the centre.
       dual: the combination of gradients that the rule turned into ``e``. Rules have the form
         ``e = T^2 g``, up to the length, so that ``|T^-1 e|^2 = <dual, e>``: the norm of the ball,
         without knowing ``T`` and without dividing by it.
@@ -128,39 +128,40 @@ def _highest_loss(
     steps: int,
     radius: jax.Array,
 ) -> jax.Array:
-    """The highest loss that ``steps`` steps of projected ascent meet; ``grads`` begin it."""
+    """The highest loss over ``steps`` steps of projected ascent, the first along ``grads``."""
     transformation = rule(radius)
     # The rule sees the weights at the centre, not those reached: the ball stays the same.
     state = transformation.init(params)
 
-    def climb(at: _Climber, grads: optax.Updates) -> _Climber:
+    def projected_step(point: _BallPoint, grads: optax.Updates) -> _BallPoint:
         step, _ = transformation.update(grads, state, params)
-        step, grads = accumulable(step), accumulable(grads)
+        step, grads = as_accumulator(step), as_accumulator(grads)
         dual = optax.tree.scale(divide(radius**2, dot(grads, step)), grads)
-        moved = _Climber(optax.tree.add(at.e, step), optax.tree.add(at.dual, dual))
-        return optax.tree.cast_like(_project(moved, radius), at)
+        moved = _BallPoint(optax.tree.add(point.e, step), optax.tree.add(point.dual, dual))
+        return optax.tree.cast_like(_project(moved, radius), point)
 
-    def ascend(carry: Any, _: None) -> tuple[Any, None]:
-        at, grads, highest = carry
-        at = climb(at, grads)
-        loss, grads = _loss_and_grads(loss_fn, optax.apply_updates(params, at.e), batch)
-        return (at, grads, jnp.maximum(highest, loss)), None
+    def scan_body(carry: Any, _: None) -> tuple[Any, None]:
+        point, grads, highest = carry
+        point = projected_step(point, grads)
+        loss, grads = _loss_and_grads(loss_fn, optax.apply_updates(params, point.e), batch)
+        return (point, grads, jnp.maximum(highest, loss)), None
 
-    zero = optax.tree.zeros_like(accumulable(params))
+    zero = optax.tree.zeros_like(as_accumulator(params))
     lowest = jnp.full((), -jnp.inf, jax.eval_shape(lambda: _loss(loss_fn, params, batch)).dtype)
-    first = (_Climber(zero, zero), grads, lowest)
-    (at, grads, highest), _ = jax.lax.scan(ascend, first, length=steps - 1)
+    first = (_BallPoint(zero, zero), grads, lowest)
+    (point, grads, highest), _ = jax.lax.scan(scan_body, first, length=steps - 1)
     # The last point needs no gradient.
-    loss = _loss(loss_fn, optax.apply_updates(params, climb(at, grads).e), batch)
+    last = projected_step(point, grads)
+    loss = _loss(loss_fn, optax.apply_updates(params, last.e), batch)
     return jnp.maximum(highest, loss)
 
 
 def _loss(loss_fn: LossFn, params: optax.Params, batch: Any) -> jax.Array:
-    return accumulable(rewrite_cpu_convolutions(loss_fn)(params, batch))
+    return as_accumulator(rewrite_cpu_convolutions(loss_fn)(params, batch))
 
 
-def _project(at: _Climber, radius: jax.Array) -> _Climber:
+def _project(point: _BallPoint, radius: jax.Array) -> _BallPoint:
     """The closest point of the ball, in the ball's own norm."""
-    length = jnp.sqrt(dot(at.dual, at.e))
+    length = jnp.sqrt(dot(point.dual, point.e))
     factor = jnp.where(length > radius, radius / length, 1)
-    return optax.tree.scale(factor, at)
+    return optax.tree.scale(factor, point)

@@ -8,18 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._arguments import as_key, check_count, check_scalar
+from optax_lookbehind._core.checks import as_key, check_count, check_non_negative
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
-from optax_lookbehind._tree import accumulable, scalar_dtype
-from optax_lookbehind.sharpness._arguments import as_numbers, check_batches
-from optax_lookbehind.sharpness._batches import mean_over_batches
+from optax_lookbehind._core.tree import as_accumulator, scalar_dtype
+from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_over_batches
 
 
 class NoiseRobustness(NamedTuple):
-    """What :func:`noise_robustness` found for each sigma.
+    """Result of :func:`noise_robustness`, for each sigma.
 
     Attributes:
-      mean: the metric's mean over the draws, shape (number of sigmas,).
+      mean: the metric's mean over the draws, shape (num_sigmas,).
       std: its standard deviation over the draws (divided by their number), of the same shape.
     """
 
@@ -46,7 +45,7 @@ def noisy_weights(key: int | jax.Array, params: optax.Params, sigma: Any) -> opt
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, section 4.4.
     """
-    check_scalar("sigma", sigma, 0, jnp.inf, "[)")
+    check_non_negative("sigma", sigma)
     return _noisy(as_key(key), params, sigma)
 
 
@@ -61,11 +60,11 @@ def noise_robustness(
     statistics_fn: Callable[[optax.Params, Any], Any] | None = None,
     statistics_data: Any = None,
 ) -> NoiseRobustness:
-    """A metric, accuracy for instance, under noise on the weights: mean and deviation over draws.
+    """Mean and standard deviation of a metric, such as accuracy, under noise on the weights.
 
     Flat minima keep their accuracy under more noise. BatchNorm's running statistics belong to the
     clean weights, so the papers re-estimate them on training data after the noise; that is what
-    ``statistics_fn`` is for. Without BatchNorm leave it out::
+    ``statistics_fn`` is for. Without BatchNorm, omit it::
 
       def accuracy(params, batch):
           x, y = batch
@@ -77,14 +76,14 @@ def noise_robustness(
       metric_fn: ``(params, batch) -> scalar``, or ``(params, batch, statistics) -> scalar`` with a
         ``statistics_fn``. Its mean over the minibatches is the metric of a draw.
       params: the weights without noise.
-      batches: the minibatches to measure on, arrays of shape (number, m, ...).
+      batches: the minibatches to measure on, arrays of shape (num_batches, batch_size, ...).
       sigmas: the noise's standard deviations, relative to each weight, >= 0, shape (n,).
       draws: number of noisy copies for each sigma, >= 1. All sigmas share the same draws, scaled,
         so that the curve over sigma is smooth.
       key: a ``jax.random.key``, or a seed.
       statistics_fn: ``(params, statistics_data) -> statistics``, any pytree; called once a draw,
         with the noisy weights.
-      statistics_data: what it gets, training minibatches for instance.
+      statistics_data: its second argument, training minibatches for instance.
 
     Returns:
       A :class:`NoiseRobustness`, float32 or wider.
@@ -97,14 +96,14 @@ def noise_robustness(
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, section 4.4.
     """
     check_batches(batches)
-    sigmas = as_numbers("sigmas", sigmas, 0, jnp.inf, "[)", scalar_dtype(params))
+    sigmas = as_vector("sigmas", sigmas, check_non_negative, scalar_dtype(params))
     keys = jax.random.split(as_key(key), check_count("draws", draws))
     return _robustness(metric_fn, statistics_fn, params, batches, statistics_data, sigmas, keys)
 
 
 @jax.jit
 def _noisy(key: jax.Array, params: optax.Params, sigma: jax.Array) -> optax.Params:
-    wide = accumulable(params)
+    wide = as_accumulator(params)
     noise = optax.tree.random_like(key, wide, jax.random.normal)
     noisy = jax.tree.map(lambda w, z: w * (1 + sigma * z), wide, noise)
     return optax.tree.cast_like(noisy, params)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 DEVICES, STEPS = 8, 6
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 
-# Optimizers by method, given how they are to average.
+# Name -> a function from axis_name and sync_perturbation to an optimizer.
 METHODS = {
     "sam": lambda **over: optax.chain(ol.sam(0.1, **over), optax.sgd(0.1)),
     "lookbehind_adaptive": lambda **over: optax.chain(
@@ -42,9 +42,9 @@ METHODS = {
 }
 
 
-# Held in every way; the others, made of the same parts, in one.
-THOROUGHLY = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
-BRIEFLY = [name for name in METHODS if name not in THOROUGHLY]
+# Run under every mapping; the others, made of the same blocks, under shard_map.
+ALL_MAPPINGS = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
+SHARD_MAP_ONLY = [name for name in METHODS if name not in ALL_MAPPINGS]
 
 
 @pytest.fixture(params=METHODS)
@@ -57,15 +57,13 @@ def problem(float64):
     return network(dtype=jnp.float64)[0], batches(number=STEPS, size=32, dtype=jnp.float64)
 
 
-def step_of(tx, cast=False):
-    """A training step on this device's part of the batch, as the guide has it."""
+def make_step(tx, axis_name=None):
+    """A training step on this device's part of the batch, as in the guide."""
 
     def step(params, state, batch):
         grad_fn = lambda p, i: jax.grad(classification_loss)(p, batch)
-        at = params
-        if cast:
-            at = jax.tree.map(lambda w: jax.lax.pcast(w, "data", to="varying"), params)
-        updates, state = tx.update(grad_fn(at, 0), state, params, grad_fn=grad_fn)
+        grads = grad_fn(ol.per_device_params(params, axis_name), 0)
+        updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state
 
     return step
@@ -85,7 +83,7 @@ def on_mesh(step, devices=DEVICES, **options):
 
 
 def by_shard_map(tx, check_vma):
-    return jax.jit(on_mesh(step_of(tx, cast=check_vma), check_vma=check_vma))
+    return jax.jit(on_mesh(make_step(tx, "data"), check_vma=check_vma))
 
 
 def split(batch):
@@ -93,7 +91,7 @@ def split(batch):
 
 
 def by_pmap(tx):
-    mapped = jax.pmap(step_of(tx), axis_name="data", in_axes=(None, None, 0))
+    mapped = jax.pmap(make_step(tx, "data"), axis_name="data", in_axes=(None, None, 0))
 
     def step(params, state, batch):
         everywhere = mapped(params, state, split(batch))
@@ -111,11 +109,13 @@ def numbers(x):
 
 def by_vmap(tx):
     # out_axes=None refuses what differs between the microbatches.
-    mapped = jax.vmap(step_of(tx), axis_name="data", in_axes=(None, None, 0), out_axes=None)
+    mapped = jax.vmap(
+        make_step(tx, "data"), axis_name="data", in_axes=(None, None, 0), out_axes=None
+    )
     return jax.jit(lambda params, state, batch: mapped(params, state, split(batch)))
 
 
-WAYS = {
+MAPPINGS = {
     "shard_map": functools.partial(by_shard_map, check_vma=True),
     "shard_map_unchecked": functools.partial(by_shard_map, check_vma=False),
     "pmap": by_pmap,
@@ -143,32 +143,35 @@ def largest_difference(first, second):
 
 
 @pytest.mark.parametrize(
-    ("name", "ways"), [(n, WAYS) for n in THOROUGHLY] + [(n, ["shard_map"]) for n in BRIEFLY]
+    ("name", "mappings"),
+    [(n, MAPPINGS) for n in ALL_MAPPINGS] + [(n, ["shard_map"]) for n in SHARD_MAP_ONLY],
 )
-def test_synced_perturbation_equals_one_device_on_the_global_batch(name, ways, problem):
+def test_synced_perturbation_equals_one_device_on_the_global_batch(name, mappings, problem):
     tx = METHODS[name]()
-    expected = train(jax.jit(step_of(tx)), tx, *problem)
+    expected = train(jax.jit(make_step(tx)), tx, *problem)
     tx = METHODS[name](axis_name="data")
-    for way in ways:
-        assert_close(train(WAYS[way](tx), tx, *problem), expected)
+    for mapping in mappings:
+        assert_close(train(MAPPINGS[mapping](tx), tx, *problem), expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "ways"),
-    [(n, WAYS) for n in THOROUGHLY]
-    + [pytest.param(n, ["shard_map", "vmap"], marks=pytest.mark.slow) for n in BRIEFLY],
+    ("name", "mappings"),
+    [(n, MAPPINGS) for n in ALL_MAPPINGS]
+    + [pytest.param(n, ["shard_map", "vmap"], marks=pytest.mark.slow) for n in SHARD_MAP_ONLY],
 )
-def test_unsynced_perturbation_is_the_same_everywhere_and_is_m_sharpness(name, ways, problem):
+def test_unsynced_perturbation_agrees_across_mappings_and_differs_from_the_global_batch(
+    name, mappings, problem
+):
     tx = METHODS[name](axis_name="data", sync_perturbation=False)
-    results = {way: train(WAYS[way](tx), tx, *problem) for way in ways}
+    results = {mapping: train(MAPPINGS[mapping](tx), tx, *problem) for mapping in mappings}
     for result in results.values():
         assert_close(result, results["vmap"])
     tx = METHODS[name]()
-    on_the_global_batch = train(jax.jit(step_of(tx)), tx, *problem)
+    on_the_global_batch = train(jax.jit(make_step(tx)), tx, *problem)
     assert largest_difference(results["vmap"][0], on_the_global_batch[0]) > 1e-5
 
 
-def test_m_sam_perturbs_each_microbatch_on_its_own(problem):
+def test_m_sam_perturbs_each_microbatch_separately(problem):
     params, data = problem
     batch = jax.tree.map(lambda x: x[0], data)
     tx = ol.sam(0.1, axis_name="data", sync_perturbation=False)
@@ -192,12 +195,12 @@ def test_m_sam_perturbs_each_microbatch_on_its_own(problem):
 def test_jit_over_sharded_batches_needs_no_axis_name(make, axis_type, problem):
     params, data = problem
     tx = make()
-    expected = train(jax.jit(step_of(tx)), tx, params, data)
+    expected = train(jax.jit(make_step(tx)), tx, params, data)
     devices = mesh(axis_type=axis_type)
     with jax.set_mesh(devices):
         data = jax.device_put(data, NamedSharding(devices, PartitionSpec(None, "data")))
         params = jax.device_put(params, NamedSharding(devices, REPLICATED))
-        result = train(jax.jit(step_of(tx)), tx, params, data)
+        result = train(jax.jit(make_step(tx)), tx, params, data)
     assert_close(result, expected)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(result[0]))
 
@@ -210,7 +213,7 @@ def test_ae_sam_does_not_deadlock_where_local_gradients_disagree(sync, problem):
     x = x * jnp.where((jnp.arange(STEPS)[:, None] + device) % 3 == 0, 10.0, 0.1)[..., None]
     make = lambda **over: optax.chain(ol.ae_sam(0.1, STEPS, 0.5, 0.5, **over), optax.sgd(0.1))
     tx, alone = make(axis_name="data", sync_perturbation=sync), make()
-    step_alone = jax.jit(step_of(alone))
+    step_alone = jax.jit(make_step(alone))
 
     def local_uses(device):
         own = jax.tree.map(lambda a: a[:, 4 * device : 4 * device + 4], (x, y))
@@ -226,20 +229,17 @@ def test_ae_sam_does_not_deadlock_where_local_gradients_disagree(sync, problem):
     assert_close(result, again)
 
 
-CAST = r'jax\.lax\.pcast\(w, \'data\', to="varying"\)'
-
-
 @pytest.mark.parametrize("name", ["sam", "lookbehind_adam", "ae_sam"])
-def test_gradients_already_summed_over_the_axis_are_refused(name, problem):
+def test_gradients_already_summed_over_the_axis_raise(name, problem):
     params, data = problem
     tx = METHODS[name](axis_name="data")
     batch = jax.tree.map(lambda x: x[0], data)
-    step = on_mesh(step_of(tx, cast=False))  # jax.grad at shared weights: the trap
-    with pytest.raises(ValueError, match=rf"(?s)updates arrives already reduced.*{CAST}"):
+    step = on_mesh(make_step(tx))  # jax.grad at shared weights: the trap
+    with pytest.raises(ValueError, match=r"(?s)updates .*per_device_params\(params, 'data'\)"):
         step(params, tx.init(params), batch)
 
 
-def test_a_grad_fn_that_averages_itself_is_refused(problem):
+def test_a_grad_fn_that_averages_raises(problem):
     params, data = problem
     tx = METHODS["sam"](axis_name="data")
 
@@ -247,29 +247,26 @@ def test_a_grad_fn_that_averages_itself_is_refused(problem):
         def grad_fn(p, i):
             return jax.lax.pmean(jax.grad(classification_loss)(p, batch), "data")
 
-        at = jax.tree.map(lambda w: jax.lax.pcast(w, "data", to="varying"), params)
-        local = jax.grad(classification_loss)(at, batch)
+        local = jax.grad(classification_loss)(ol.per_device_params(params, "data"), batch)
         return tx.update(local, state, params, grad_fn=grad_fn)
 
-    with pytest.raises(ValueError, match="the result of grad_fn arrives already reduced"):
+    with pytest.raises(ValueError, match="the result of grad_fn"):
         on_mesh(step)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
 
 
-@pytest.mark.parametrize(("of_policy", "of_inner"), [("data", None), (None, "data")])
-def test_a_policy_over_other_devices_than_its_method_is_refused(of_policy, of_inner, problem):
+@pytest.mark.parametrize(("policy_axis", "inner_axis"), [("data", None), (None, "data")])
+def test_a_policy_and_its_method_with_different_axes_raise(policy_axis, inner_axis, problem):
     params, data = problem
-    tx = ol.adaptive_policy(ol.sam(0.1, axis_name=of_inner), STEPS, axis_name=of_policy)
-    for way in (lambda: by_shard_map(tx, False), lambda: by_pmap(tx)):
-        with pytest.raises(ValueError, match="must be given the same axis_name"):
-            way()(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
+    tx = ol.adaptive_policy(ol.sam(0.1, axis_name=inner_axis), STEPS, axis_name=policy_axis)
+    for mapping in (lambda: by_shard_map(tx, False), lambda: by_pmap(tx)):
+        with pytest.raises(ValueError, match=r"same axis_name.*'data'.*None|None.*'data'"):
+            mapping()(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
 
 
-def test_local_gradients_without_an_axis_name_are_refused(problem):
+def test_local_gradients_without_an_axis_name_raise(problem):
     params, data = problem
     tx = METHODS["sam"]()
-    with pytest.raises(
-        ValueError, match=r"updates differ between the devices .*'data'.* axis_name"
-    ):
+    with pytest.raises(ValueError, match=r"updates .*'data'.* axis_name"):
         by_shard_map(tx, True)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
 
 
@@ -287,10 +284,10 @@ def test_products_of_sharded_weights_are_not_gathered(name):
     assert "all-gather" not in step.lower(w, state).compile().as_text()
 
 
-def test_the_mean_inside_the_loss_and_no_axis_name_is_the_alternative(problem):
+def test_the_mean_inside_the_loss_needs_no_axis_name(problem):
     params, data = problem
     tx = METHODS["lookbehind_adaptive"]()
-    expected = train(jax.jit(step_of(tx)), tx, params, data)
+    expected = train(jax.jit(make_step(tx)), tx, params, data)
 
     def step(params, state, batch):
         loss = lambda p: jax.lax.pmean(classification_loss(p, batch), "data")
@@ -301,26 +298,53 @@ def test_the_mean_inside_the_loss_and_no_axis_name_is_the_alternative(problem):
     assert_close(train(jax.jit(on_mesh(step)), tx, params, data), expected)
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize(("sync", "extra"), [(True, 1), (False, 0)])
-@pytest.mark.parametrize("fast_optimizer", [None, optax.adam(0.1)])
-def test_every_gradient_is_averaged_once(k, sync, extra, fast_optimizer):
-    tx = ol.lookbehind_sam(
-        k,
-        0.1,
-        "adaptive",
-        fast_optimizer=fast_optimizer,
-        axis_name="data",
-        sync_perturbation=sync,
-    )
+def all_reduces(tx):
+    """All-reduces that one training step executes."""
     matrix = jnp.eye(4)
 
     def step(w, state, batch):
         grad_fn = lambda p, i: jax.grad(lambda p: jnp.tanh(batch @ matrix @ p).sum())(p)
-        local = jax.lax.pcast(w, "data", to="varying")
-        updates, state = tx.update(grad_fn(local, 0), state, w, grad_fn=grad_fn)
+        grads = grad_fn(ol.per_device_params(w, "data"), 0)
+        updates, state = tx.update(grads, state, w, grad_fn=grad_fn)
         return w + updates, state
 
     w = jnp.ones(4)  # a single leaf, so that a gradient is a single all-reduce
     compiled = jax.jit(on_mesh(step)).lower(w, tx.init(w), jnp.ones((16, 4))).compile()
-    assert count_all_reduces(compiled.as_text()) == k + extra
+    return count_all_reduces(compiled.as_text())
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("fast_optimizer", [None, optax.adam(0.1)])
+def test_every_synced_gradient_is_averaged_once(k, fast_optimizer):
+    tx = ol.lookbehind_sam(k, 0.1, "adaptive", fast_optimizer=fast_optimizer, axis_name="data")
+    assert all_reduces(tx) == k + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        # A fast optimizer needs the average in every inner step.
+        (lambda **o: ol.lookbehind_sam(3, 0.1, 0.5, fast_optimizer=optax.adam(0.1), **o), 3),
+        # A sum of gradients is averaged once; adaptive alpha needs the first gradient too.
+        (lambda **o: ol.lookbehind_sam(3, 0.1, 0.5, **o), 1),
+        (lambda **o: ol.lookbehind_sam(3, 0.1, "adaptive", **o), 1),
+        (lambda **o: ol.multistep_sam(3, 0.1, **o), 1),
+        (lambda **o: ol.multistep_sam(3, 0.1, average=True, **o), 1),
+    ],
+)
+def test_unsynced_gradients_are_averaged_together(make, expected):
+    assert all_reduces(make(axis_name="data", sync_perturbation=False)) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        # The gradient that decides is the one that the ascent follows.
+        (lambda **o: ol.ae_sam(0.1, STEPS, **o), 2),
+        (lambda **o: ol.ae_looksam(0.1, 0.5, STEPS, **o), 2),
+        (lambda **o: ol.ae_lookbehind_sam(2, 0.1, 0.5, STEPS, **o), 3),
+        (lambda **o: ol.ae_sam(0.1, STEPS, sync_perturbation=False, **o), 2),
+    ],
+)
+def test_a_policy_averages_the_plain_gradient_once(make, expected):
+    assert all_reduces(make(axis_name="data")) == expected

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optax_lookbehind._perturbation import sam_perturbation
 
 from optax_lookbehind import sharpness
-from optax_lookbehind._perturbation import sam_perturbation
 
 RULE = sam_perturbation(0.1)
 

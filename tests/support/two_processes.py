@@ -19,12 +19,12 @@ if processes > 1:
 
 from jax.sharding import NamedSharding
 
-from tests.library.test_devices import METHODS, REPLICATED, SHARDED, mesh, on_mesh, step_of
+from tests.library.test_devices import METHODS, REPLICATED, SHARDED, make_step, mesh, on_mesh
 from tests.support.problems import batches, network
 
 params, (x, y) = network(dtype="float64")[0], batches(number=6, size=32, dtype="float64")
 tx = METHODS[method](axis_name="data", sync_perturbation=False)
-step = jax.jit(on_mesh(step_of(tx, cast=True), devices=4))
+step = jax.jit(on_mesh(make_step(tx, "data"), devices=4))
 
 
 def everywhere(tree, spec):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 
-def accumulable(tree: Any) -> Any:
+def as_accumulator(tree: Any) -> Any:
     """``tree`` with leaves below 32 bits widened to float32, so that sums keep small terms."""
     return jax.tree.map(
         lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree
@@ -16,26 +16,25 @@ def accumulable(tree: Any) -> Any:
 
 def scalar_dtype(tree: Any) -> jnp.dtype:
     """The real dtype, float32 or wider, that holds a scalar computed from all of ``tree``."""
-    leaves = jax.tree.leaves(jax.eval_shape(lambda t: optax.tree.real(accumulable(t)), tree))
+    leaves = jax.tree.leaves(jax.eval_shape(lambda t: optax.tree.real(as_accumulator(t)), tree))
     return jnp.result_type(jnp.float32, *(leaf.dtype for leaf in leaves))
 
 
 def norm(tree: Any) -> jax.Array:
     """The L2 norm over all leaves."""
-    return optax.tree.norm(accumulable(tree))
+    return optax.tree.norm(as_accumulator(tree))
 
 
 def squared_norm(tree: Any) -> jax.Array:
     """The squared L2 norm over all leaves."""
-    return optax.tree.norm(accumulable(tree), squared=True)
+    return optax.tree.norm(as_accumulator(tree), squared=True)
 
 
 def dot(first: Any, second: Any) -> jax.Array:
     """The real inner product over all leaves."""
     # Not optax.tree.vdot: raveling a sharded array gathers it on every device.
-    products = jax.tree.map(
-        lambda a, b: jnp.sum(jnp.real(jnp.conj(a) * b)), accumulable(first), accumulable(second)
-    )
+    first, second = as_accumulator(first), as_accumulator(second)
+    products = jax.tree.map(lambda a, b: jnp.sum(jnp.real(jnp.conj(a) * b)), first, second)
     return optax.tree.sum(products)
 
 

@@ -1,17 +1,40 @@
-"""Perturbation rules: from the gradient to the step e that climbs to a sharper neighbour."""
+"""Perturbation rules: map a gradient to the ascent step e.
 
-from collections.abc import Callable
-from typing import Any
+A rule is an Optax transformation whose output is *added* to the weights, so schedules, masks and
+chains of Optax work in front of it and around it. Its state advances once per training step, with
+the gradient at the weights themselves averaged over the devices; all ascent steps of a training
+step use the same state.
+"""
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optax_lookbehind._arguments import check_scalar
-from optax_lookbehind._tree import divide, norm
+from optax_lookbehind._core.checks import (
+    as_key,
+    check_fraction,
+    check_key,
+    check_non_negative,
+    check_positive,
+    check_transformation,
+)
+from optax_lookbehind._core.tree import divide, norm
+from optax_lookbehind._core.types import Mask
 
-Mask = Any | Callable[[optax.Params], Any]
+
+class StochasticPerturbationState(NamedTuple):
+    """State of :func:`stochastic_perturbation`.
+
+    Attributes:
+      key: random key of the next training step.
+      perturbation_state: state of the perturbation rule.
+    """
+
+    key: jax.Array
+    perturbation_state: optax.OptState
 
 
 def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
@@ -38,13 +61,13 @@ def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformatio
       Foret et al., `Sharpness-Aware Minimization for Efficiently Improving Generalization
       <https://arxiv.org/abs/2010.01412>`_, 2021, equation 2.
     """
-    check_scalar("rho", rho, 0, jnp.inf, "()", schedule=True)
+    check_positive("rho", rho, schedule=True)
 
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
-        return _over(norm(grads), grads)
+        return _divide(grads, norm(grads))  # g / |g|
 
-    return optax.chain(optax.stateless(direction), _times(rho))
+    return optax.chain(optax.stateless(direction), _scale_by_rho(rho))
 
 
 def asam_perturbation(
@@ -79,22 +102,76 @@ def asam_perturbation(
       Kwon et al., `ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of
       Deep Neural Networks <https://arxiv.org/abs/2102.11600>`_, 2021, section 4.
     """
-    check_scalar("rho", rho, 0, jnp.inf, "()", schedule=True)
-    check_scalar("eta", eta, 0, jnp.inf, "[)")
+    check_positive("rho", rho, schedule=True)
+    check_non_negative("eta", eta)
 
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         if params is None:
             raise ValueError("asam_perturbation needs params: call update(grads, state, params).")
-        scale = _scale(params, eta, mask)
-        scaled = optax.tree.mul(scale, grads)
-        stretched = optax.tree.mul(scale, scaled)
-        return optax.tree.cast_like(_over(norm(scaled), stretched), grads)
+        t = _scaling(params, eta, mask)
+        t_g = optax.tree.mul(t, grads)
+        t_squared_g = optax.tree.mul(t, t_g)
+        return optax.tree.cast_like(_divide(t_squared_g, norm(t_g)), grads)  # T^2 g / |T g|
 
-    return optax.chain(optax.stateless(direction), _times(rho))
+    return optax.chain(optax.stateless(direction), _scale_by_rho(rho))
 
 
-def _scale(params: optax.Params, eta: float, mask: Mask | None) -> Any:
-    """ASAM's ``T``: ``|w| + eta``, or 1 where the mask says False."""
+def stochastic_perturbation(
+    perturbation: optax.GradientTransformation, beta: float = 0.6, key: int | jax.Array = 0
+) -> optax.GradientTransformation:
+    r"""Perturbs a random fraction of the weights: ESAM's stochastic weight perturbation.
+
+    .. math:: e' = \frac{m}{\beta} \, e, \qquad m \sim \mathrm{Bernoulli}(\beta)
+
+    independently for each weight, so that the expectation of :math:`e'` is e. All ascent steps of a
+    training step use the same mask. It wraps any perturbation rule::
+
+      tx = optax.chain(
+          multistep(stochastic_perturbation(sam_perturbation(rho=0.05))), optax.sgd(0.1)
+      )
+
+    Args:
+      perturbation: a perturbation rule.
+      beta: the probability of perturbing a weight, in (0, 1].
+      key: a seed or a ``jax.random.key``, kept in the state; it advances every training step.
+
+    Returns:
+      An :class:`optax.GradientTransformation`.
+
+    Raises:
+      ValueError: if ``beta`` is outside (0, 1].
+
+    References:
+      Du et al., `Efficient Sharpness-aware Minimization for Improved Training of Neural Networks
+      <https://arxiv.org/abs/2110.03141>`_, ICLR 2022, section 3.1.
+    """
+    check_transformation("perturbation", perturbation)
+    check_fraction("beta", beta, zero=False)
+    check_key(key)
+
+    def init_fn(params: optax.Params) -> StochasticPerturbationState:
+        return StochasticPerturbationState(as_key(key), perturbation.init(params))
+
+    def update_fn(
+        updates: optax.Updates,
+        state: StochasticPerturbationState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, StochasticPerturbationState]:
+        e, perturbation_state = perturbation.update(updates, state.perturbation_state, params)
+        next_key, draw = jax.random.split(state.key)
+
+        def sample(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+            return jax.random.bernoulli(key, beta, shape).astype(dtype) / beta
+
+        masks = optax.tree.random_like(draw, e, sampler=sample)
+        e = optax.tree.cast_like(optax.tree.mul(masks, e), e)  # e' = m e / beta
+        return e, StochasticPerturbationState(next_key, perturbation_state)
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def _scaling(params: optax.Params, eta: float, mask: Mask | None) -> Any:
+    """ASAM's ``T``: ``|w| + eta``, or 1 where the mask is False."""
     if callable(mask):
         mask = mask(params)
     if mask is None:
@@ -123,11 +200,12 @@ def _check_mask(mask: Any, params: optax.Params) -> None:
         )
 
 
-def _over(length: jax.Array, grads: optax.Updates) -> optax.Updates:
+def _divide(grads: optax.Updates, length: jax.Array) -> optax.Updates:
     """``grads / length`` in the dtypes of ``grads``; zero where the length is."""
     return optax.tree.cast_like(optax.tree.scale(divide(1, length), grads), grads)
 
 
-def _times(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """Multiplication by a scalar or an Optax schedule."""
+def _scale_by_rho(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    # Optax's way to multiply by a scalar or a schedule. The schedule advances once per training
+    # step, because the state of a perturbation rule does.
     return optax.scale_by_learning_rate(rho, flip_sign=False)

@@ -1,0 +1,1 @@
+"""The ready-made methods: each is one line that joins building blocks."""

@@ -1,0 +1,128 @@
+"""SAM and Lookbehind on some of the steps: AE-SAM, LookSAM, SS-SAM and their relatives."""
+
+import jax
+import optax
+
+from optax_lookbehind._aliases.lookbehind_methods import lookbehind_sam
+from optax_lookbehind._aliases.multistep_methods import sam
+from optax_lookbehind._combinations import reuse_direction
+from optax_lookbehind._core.types import Alpha, AxisName
+from optax_lookbehind._policies import adaptive_policy, periodic_policy, random_policy
+
+
+def ae_sam(
+    rho: optax.ScalarOrSchedule,
+    total_steps: int,
+    lambda_1: float = -1.0,
+    lambda_2: float = 1.0,
+    decay: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM on about half of the steps, those with large gradients. 1 or 2 gradients a step.
+
+    ``adaptive_policy(sam(rho), total_steps, lambda_1, lambda_2, decay)``: see
+    :func:`adaptive_policy`.
+
+    References:
+      Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, Algorithm 1.
+    """
+    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
+    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
+
+
+def ae_looksam(
+    rho: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule,
+    total_steps: int,
+    lambda_1: float = 0.0,
+    lambda_2: float = 2.0,
+    decay: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """AE-SAM that reuses the last sharp direction on its plain steps. 1 or 2 gradients a step.
+
+    ``adaptive_policy(reuse_direction(sam(rho), alpha), total_steps, lambda_1, lambda_2, decay)``:
+    see :func:`adaptive_policy` and :func:`reuse_direction`. The higher lambdas apply SAM less often
+    than :func:`ae_sam`; the paper searches ``alpha`` in 0.1, 0.3, 0.6, 0.9.
+
+    References:
+      Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.
+    """
+    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
+    inner = reuse_direction(inner, alpha, axis_name=axis_name)
+    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
+
+
+def looksam(
+    rho: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule,
+    period: int = 5,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM every ``period`` steps, its direction reused in between. ``1 + 1/period`` gradients.
+
+    ``periodic_policy(reuse_direction(sam(rho), alpha), period)``: see :func:`periodic_policy` and
+    :func:`reuse_direction`.
+
+    References:
+      Liu et al., `LookSAM <https://arxiv.org/abs/2203.02714>`_, CVPR 2022.
+    """
+    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
+    return periodic_policy(
+        reuse_direction(inner, alpha, axis_name=axis_name), period, axis_name=axis_name
+    )
+
+
+def ss_sam(
+    rho: optax.ScalarOrSchedule,
+    probability: float = 0.5,
+    key: int | jax.Array = 0,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM on a random fraction of the steps. ``1 + probability`` gradients on average.
+
+    ``random_policy(sam(rho), probability, key)``: see :func:`random_policy`.
+
+    References:
+      Zhao, Zhang and Hu, `SS-SAM <https://arxiv.org/abs/2203.09962>`_, 2022.
+    """
+    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
+    return random_policy(inner, probability, key, axis_name=axis_name)
+
+
+def ae_lookbehind_sam(
+    k: int,
+    rho: optax.ScalarOrSchedule,
+    alpha: Alpha,
+    total_steps: int,
+    lambda_1: float = -1.0,
+    lambda_2: float = 1.0,
+    decay: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    r"""AE-SAM with Lookbehind in place of SAM. 1 or ``k + 1`` gradients a step.
+
+    ``adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps, lambda_1, lambda_2, decay)``: see
+    :func:`adaptive_policy`. Lookbehind emits :math:`\alpha \sum_i g_i`, about :math:`k \alpha`
+    gradients; so that the effective learning rate does not jump from step to step, plain steps emit
+    :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive: 1 before it ran; one
+    per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind then fits.
+
+    This method is new here: it joins the two papers, and appears in neither.
+
+    References:
+      Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024;
+      Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023.
+    """
+    inner = lookbehind_sam(k, rho, alpha, axis_name=axis_name, sync_perturbation=sync_perturbation)
+    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)

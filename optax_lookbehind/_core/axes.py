@@ -1,0 +1,131 @@
+"""Averages over a mapped axis, and checks that gradients are per-device.
+
+Under ``jax.shard_map``, ``jax.pmap`` and ``jax.vmap`` with an axis name every device (or
+microbatch) holds its own gradient. Weights are the same everywhere.
+"""
+
+from typing import Any
+
+import jax
+import optax
+
+from optax_lookbehind._core.types import AveragedGradient, AxisName
+
+_ALREADY_REDUCED = """\
+{name} arrives already reduced over the axis {axis!r}: averaging it again would leave a sum over \
+all N devices, N times too large. Under jax.shard_map with check_vma=True, jax.grad at weights \
+that all devices share returns that sum. Differentiate with respect to per-device copies of them:
+
+    local = optax_lookbehind.per_device_params(params, {axis!r})
+    grads = grad_fn(local, 0)
+    updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+
+or take the mean over the devices inside the loss (jax.lax.pmean) and pass no axis_name."""
+
+
+def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params:
+    """Copies of ``params`` at which ``jax.grad`` returns each device's own gradient.
+
+    Under ``jax.shard_map`` with its default ``check_vma=True``, the gradient at weights that all
+    devices share comes back summed over the devices. With an ``axis_name`` the transformations of
+    this package average gradients themselves and refuse that sum, so change this::
+
+      grads = grad_fn(params, 0)
+
+    To::
+
+      grads = grad_fn(per_device_params(params, "data"), 0)
+
+    Pass the original ``params`` to ``tx.update``; it casts the perturbed weights by itself. The
+    cast is ``jax.lax.pcast(w, axis_name, to="varying")``: it changes types and computes nothing.
+    Under ``jax.pmap``, ``jax.vmap`` and ``check_vma=False``, where gradients are per-device anyway,
+    ``params`` are returned unchanged.
+
+    Args:
+      params: the weights.
+      axis_name: the mapped axis or axes; None returns ``params`` unchanged.
+
+    Returns:
+      ``params``, typed as varying over the axis.
+    """
+    tracked = _tracked_axes(axis_name)
+
+    def cast(x: jax.Array) -> jax.Array:
+        axes = tuple(axis for axis in tracked if axis not in _varying_axes(x))
+        return jax.lax.pcast(x, axes, to="varying") if axes else x
+
+    return jax.tree.map(cast, params)
+
+
+def mean_over(tree: Any, axis_name: AxisName) -> Any:
+    """The mean of ``tree`` over the devices of the axis; ``tree`` itself without an axis."""
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def average(
+    updates: optax.Updates, axis_name: AxisName, averaged: AveragedGradient | None
+) -> AveragedGradient:
+    """Averages a per-device gradient over the axis, unless a policy has done so already.
+
+    Args:
+      updates: the device's own gradient.
+      axis_name: the axis.
+      averaged: what an enclosing policy handed over, if there is one. It is used only if
+        ``updates`` are the very arrays that the policy averaged: between the two, another
+        transformation (a clip, say) may have changed them.
+    """
+    if averaged is not None:
+        _check_same_axis(axis_name, averaged.axis_name)
+        if _same_arrays(updates, averaged.local):
+            return averaged
+    check_not_reduced("updates", updates, axis_name)
+    return AveragedGradient(updates, mean_over(updates, axis_name), axis_name)
+
+
+def check_not_reduced(name: str, tree: Any, axis_name: AxisName) -> None:
+    """Raises if a gradient that should be per-device is already reduced over the axis."""
+    probe = per_device_params(jax.numpy.zeros(()), axis_name)
+    expected = _varying_axes(probe)  # empty wherever JAX does not track this
+    if any(not expected <= _varying_axes(x) for x in jax.tree.leaves(tree)):
+        raise ValueError(_ALREADY_REDUCED.format(name=name, axis=axis_name))
+
+
+def check_shared(updates: Any, params: Any, axis_name: AxisName) -> None:
+    """Raises if gradients differ between devices although there is no axis_name."""
+    shared = frozenset().union(*map(_varying_axes, jax.tree.leaves(params)))
+    differing = frozenset().union(*map(_varying_axes, jax.tree.leaves(updates))) - shared
+    if axis_name is None and differing:
+        raise ValueError(
+            f"updates differ between the devices of the axes {sorted(differing)} and params do "
+            "not: pass axis_name to the transformation, or the mean over the devices as updates "
+            "and from grad_fn."
+        )
+
+
+def _check_same_axis(own: AxisName, policy: AxisName) -> None:
+    if own != policy:
+        raise ValueError(
+            "a policy and the transformation it wraps must be given the same axis_name, or devices "
+            f"would decide or step differently; got {policy!r} for the policy and {own!r} for "
+            "the transformation."
+        )
+
+
+def _same_arrays(first: Any, second: Any) -> bool:
+    first, second = jax.tree.leaves(first), jax.tree.leaves(second)
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
+
+
+def _tracked_axes(axis_name: AxisName) -> tuple[str, ...]:
+    """The given axes that are axes of a surrounding ``shard_map`` (not of a ``vmap``)."""
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name or ()
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    return tuple(name for name in names if name in manual)
+
+
+def _varying_axes(x: Any) -> frozenset[str]:
+    """The mesh axes over which the type of ``x`` says that it varies."""
+    aval = jax.typeof(x)
+    if hasattr(aval, "vma"):  # JAX before 0.10
+        return aval.vma
+    return aval.manual_axis_type.varying
