@@ -6,7 +6,7 @@ branch. What runs inside a fusion is part of one kernel.
 
 import collections
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 _BYTES = {"pred": 1, "s4": 1, "u4": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8, "c64": 8}
@@ -21,15 +21,17 @@ _FREE = {
 
 
 class Array(NamedTuple):
-    """Type and size of an array.
+    """Size and place of an array.
 
     Attributes:
       size: number of elements.
       bytes: number of bytes.
+      on_chip: whether it is in the on-chip memory of a TPU.
     """
 
     size: int
     bytes: int
+    on_chip: bool
 
 
 class Instruction(NamedTuple):
@@ -54,10 +56,10 @@ class Counts(NamedTuple):
     """Counts of one run of a program.
 
     Attributes:
-      kernels: launched kernels, copies and collectives.
-      reads: elements of weight-sized arrays that are read.
-      writes: elements of weight-sized arrays that are written.
-      copies: elements of weight-sized arrays that are only copied.
+      kernels: launched kernels and collectives.
+      reads: elements of large arrays that are read from the main memory of the device.
+      writes: elements of large arrays that are written to it.
+      copies: elements of large arrays that are copied within it.
       collectives: collective -> number of executions and bytes of its results.
     """
 
@@ -68,35 +70,30 @@ class Counts(NamedTuple):
     collectives: Mapping[str, tuple[int, int]]
 
 
-def count(hlo: str, weight_sizes: Collection[int] = ()) -> Counts:
+def count(hlo: str, min_size: int = 1) -> Counts:
     """Counts what one run of a program executes.
 
     Args:
       hlo: text of the compiled program.
-      weight_sizes: numbers of elements of the model's arrays; arrays of these sizes are counted as
-        weight-sized.
+      min_size: reads, writes and copies are counted of arrays with at least this many elements.
     """
     kernels = reads = writes = copies = 0
     collectives: dict[str, tuple[int, int]] = collections.defaultdict(lambda: (0, 0))
     for instruction, arrays, times in executed(hlo):
-        opcode = instruction.opcode.removesuffix("-start")
-        if instruction.opcode in _FREE or instruction.opcode.endswith("-done"):
+        opcode = instruction.opcode
+        if opcode in _FREE or opcode.endswith("-done") or "ConcatBitcast" in instruction.text:
             continue
-        kernels += times
-        written = _weight_sized(instruction.results, weight_sizes)
-        operands = (arrays.get(name, ()) for name in dict.fromkeys(instruction.operands))
-        reads += times * sum(_weight_sized(operand, weight_sizes) for operand in operands)
+        kernels += times * _is_kernel(instruction)
+        read, written = _traffic(instruction, arrays, min_size)
+        reads += times * read
         writes += times * written
-        if opcode in ("copy", "transpose") or instruction.name.startswith(("copy", "transpose")):
+        if opcode in ("copy", "transpose", "copy-start", "slice-start") and read:
             copies += times * written
-        if opcode in _COLLECTIVES:
-            number, size = collectives[opcode]
-            # The result of an asynchronous start also contains the operands.
-            results = instruction.results
-            if instruction.opcode.endswith("-start") and opcode != "all-reduce":
-                results = results[len(results) // 2 :]
-            moved = sum(array.bytes for array in results)
-            collectives[opcode] = (number + times, size + times * moved)
+        collective = opcode.removesuffix("-start")
+        if collective in _COLLECTIVES:
+            number, size = collectives[collective]
+            moved = sum(array.bytes for array in _results(instruction))
+            collectives[collective] = (number + times, size + times * moved)
     return Counts(kernels, reads, writes, copies, dict(collectives))
 
 
@@ -120,6 +117,45 @@ def executed(hlo: str) -> Iterator[tuple[Instruction, Mapping[str, tuple[Array, 
                 yield from visit(called, times * trips)
 
     return visit(entry, 1)
+
+
+def _is_kernel(instruction: Instruction) -> bool:
+    """Whether an instruction is neither an asynchronous copy nor on the scalar unit of a TPU."""
+    if instruction.opcode in ("copy-start", "slice-start"):
+        return False
+    fused = instruction.opcode in ("fusion", "custom-call") or "all-" in instruction.opcode
+    return fused or any(array.size > 1 for array in instruction.results)
+
+
+def _traffic(
+    instruction: Instruction, arrays: Mapping[str, tuple[Array, ...]], min_size: int
+) -> tuple[int, int]:
+    """Elements of large arrays that an instruction reads and writes in main memory."""
+    results = _results(instruction)
+    operands = [
+        array for name in dict.fromkeys(instruction.operands) for array in arrays.get(name, ())
+    ]
+    if instruction.opcode == "slice-start":  # reads only the slice
+        operands = [results[0]._replace(on_chip=operands[0].on_chip)]
+    return _large(operands, min_size), _large(results, min_size)
+
+
+def _results(instruction: Instruction) -> Sequence[Array]:
+    """The arrays that an instruction writes: the results of a ``-start`` repeat its operands."""
+    results = instruction.results
+    match instruction.opcode:
+        case "copy-start":  # destination, source, context
+            return results[:1]
+        case "slice-start":  # source, destination, context
+            return results[1:2]
+        case "all-gather-start" | "collective-permute-start":  # sources, destinations
+            number = len(instruction.operands)
+            return results[number : 2 * number]
+    return results
+
+
+def _large(arrays: Sequence[Array], min_size: int) -> int:
+    return sum(array.size for array in arrays if array.size >= min_size and not array.on_chip)
 
 
 def _called(
@@ -184,7 +220,7 @@ def _instruction(name: str, line: str, text: str) -> Instruction:
     return Instruction(
         name,
         rest[:start],
-        tuple(_array(*shape) for shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes)),
+        tuple(_array(*shape) for shape in re.findall(r"(\w+)\[([\d,]*)\](\{[^}]*\})?", shapes)),
         tuple(re.findall(r"%([\w.-]+)", operands)),
         line,
     )
@@ -200,12 +236,8 @@ def _closing(text: str) -> int:
     raise ValueError(f"unbalanced parentheses in {text!r}")
 
 
-def _array(dtype: str, shape: str) -> Array:
+def _array(dtype: str, shape: str, layout: str) -> Array:
     size = 1
     for length in filter(None, shape.split(",")):
         size *= int(length)
-    return Array(size, size * _BYTES.get(dtype, 1))
-
-
-def _weight_sized(arrays: Collection[Array], weight_sizes: Collection[int]) -> int:
-    return sum(array.size for array in arrays if array.size in weight_sizes)
+    return Array(size, size * _BYTES.get(dtype, 1), "S(1)" in layout)

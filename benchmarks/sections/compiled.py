@@ -67,7 +67,7 @@ class Program(NamedTuple):
 
     @property
     def passes(self) -> np.ndarray:
-        """Weight-sized reads, writes and copies, in units of the model's weights."""
+        """Reads, writes and copies of weight-sized arrays, in units of the model's weights."""
         return np.array([self.counts.reads, self.counts.writes, self.counts.copies]) / _NUM_WEIGHTS
 
     @property
@@ -227,5 +227,6 @@ def _compile(
     traced = jax.jit(function, donate_argnums=donated, out_shardings=out).trace(*arguments, batch)
     compiled = compile_for(target, traced)
     shards = mesh.size if weights else 1
-    counts = count(compiled.as_text(), {_WIDTH**2 // shards})
+    # Larger than the activations, and not larger than the slices in which a TPU reads weights.
+    counts = count(compiled.as_text(), min_size=_WIDTH**2 // (8 * shards))
     return Program(counts, compiled.memory_analysis().temp_size_in_bytes)

@@ -60,13 +60,33 @@ ANNOTATED = ', backend_config={"known_trip_count":{"n":"5"}}'
 
 @pytest.mark.parametrize(("annotation", "trips"), [("", 3), (ANNOTATED, 5)])
 def test_loops_count_once_per_iteration_and_conditionals_by_their_longest_branch(annotation, trips):
-    counts = count(PROGRAM.replace("COUNT", annotation), {32})
+    counts = count(PROGRAM.replace("COUNT", annotation), min_size=2)
     # A fusion, an all-reduce per iteration, and in the longer branch an all-gather and a copy.
     assert counts.kernels == 1 + trips + 2
     assert counts.collectives == {"all-reduce": (trips, trips * 128), "all-gather": (1, 256)}
     assert counts.reads == 32 * (1 + trips + 2)
-    assert counts.writes == 32 * (1 + trips + 1 + 1)
+    assert counts.writes == 32 * (1 + trips + 2 + 1)  # the gathered array is twice as large
     assert counts.copies == 32
+
+
+def test_copies_to_the_memory_on_chip_are_reads_and_not_kernels():
+    counts = count(
+        """\
+ENTRY %main (w: f32[8,4]) -> f32[4,4] {
+  %w = f32[8,4]{1,0:T(8,128)} parameter(0)
+  %cs = (f32[8,4]{1,0:T(8,128)S(1)}, f32[8,4]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%w)
+  %cd = f32[8,4]{1,0:T(8,128)S(1)} copy-done(%cs)
+  %ss = ((f32[8,4]{1,0}), f32[4,4]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%w), slice={[0:4], [0:4]}
+  %sd = f32[4,4]{1,0:S(1)} slice-done(%ss)
+  %scale = f32[]{:T(128)} constant(2)
+  %root = f32[]{:T(128)} sqrt(%scale)
+  ROOT %fusion.1 = f32[4,4]{1,0} fusion(%cd, %sd, %root), kind=kLoop, calls=%fused
+}
+""",
+        min_size=2,
+    )
+    assert counts._replace(reads=0) == (1, 0, 16, 0, {})
+    assert counts.reads == 32 + 16
 
 
 def test_all_reduces_of_a_compiled_loop():
