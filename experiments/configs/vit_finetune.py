@@ -1,4 +1,8 @@
-"""Fine-tuning of a ViT-B/16 on ImageNet for 15 epochs, as in the Lookbehind paper.
+"""Fine-tuning of a ViT-B/16 on ImageNet for 15 epochs.
+
+The Lookbehind paper (Table 4) fine-tunes a ViT-Base for 15 epochs. It starts from weights that were
+already fine-tuned with SGD on ImageNet-1K, and does not state the patch size, the learning rate or
+the batch size.
 
 ``--config.pretrained`` takes a ``.npz`` file of the original ViT release. Images then go from -1 to
 1, as in that release.

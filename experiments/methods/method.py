@@ -27,11 +27,11 @@ class Method(NamedTuple):
         of its parameters it is also given ``total_steps``, ``key``, ``axis_name`` and
         ``sync_perturbation``. One that takes ``optimizer`` (and ``learning_rate``) emits the final
         update; behind the others the base optimizer is chained.
-      defaults: the arguments that a string may give, with the papers' values. Besides those of
+      defaults: the arguments that a string may give, with their defaults. Besides those of
         ``alias``: ``rho_over_k`` (k ascent steps of length rho / k), ``fast_optimizer`` as a bool
-        (the base optimizer moves the fast weights, as in the authors' code, or is chained behind,
-        as in the paper) and ``gamma`` (ESAM: fraction of the examples that perturbed gradients are
-        taken on).
+        (the base optimizer moves the fast weights, as in the authors' code, or is chained behind:
+        without momentum, both are Algorithm 1) and ``gamma`` (ESAM: fraction of the examples that
+        perturbed gradients are taken on).
       ascent_steps: number of ascent steps of a sharpness-aware step, or "k" for that argument.
       wrap_optimizer: ``(base optimizer, arguments) -> optimizer`` to chain behind.
       wrap_params: ``weights -> params`` of the transformation, e.g. ``optax.LookaheadParams``.

@@ -16,8 +16,8 @@ def _step(peak: float, steps: int) -> optax.Schedule:
 
 
 SCHEDULES: Mapping[str, Callable[[float, int], optax.Schedule]] = {
-    "cosine": optax.cosine_decay_schedule,  # to zero: the AE-SAM paper
-    "step": _step,  # the Lookbehind paper
+    "cosine": optax.cosine_decay_schedule,  # the AE-SAM paper, which does not state the end: zero
+    "step": _step,  # the Lookbehind paper, appendix A.1.3
 }
 
 

@@ -1,7 +1,7 @@
 """The table of methods: a new method is one row.
 
 A method is named with its arguments in one string, ``lookbehind_sam:k=5,rho=0.05``; arguments that
-are not given have the defaults of the table, which are the papers' or those of the authors' code.
+are not given have the defaults of the table, most of them the papers' or of the authors' code.
 """
 
 from typing import Any
@@ -43,10 +43,11 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
     return optax.LookaheadParams(fast=weights, slow=jax.tree.map(jnp.copy, weights))
 
 
-# Defaults: rho, k and alpha as in Lookbehind-SAM (Mordido et al., 2024), lambdas, decay, period and
-# probability as in AE-SAM (Jiang et al., 2023), eta as in ASAM (Kwon et al., 2021), beta and gamma
-# as in ESAM (Du et al., 2022). Neither of the first two states k and alpha of Lookahead or alpha of
-# LookSAM: those are this project's choice.
+# Defaults: rho as in Lookbehind-SAM on CIFAR-10 (Mordido et al., 2024, section 5.2), k and alpha as
+# in its Table 8; lambdas, decay, period and probability as in AE-SAM (Jiang et al., 2023, sections
+# 3.2 and 4.1), eta as in ASAM (Kwon et al., 2021), beta and gamma as in ESAM (Du et al., 2022). The
+# former does not state k and alpha of Lookahead, and the latter searches LookSAM's alpha in 0.1,
+# 0.3, 0.6, 0.9 without stating the result: those are this project's choice.
 _SAM = {"rho": 0.05}
 _ASAM = {"rho": 0.5, "eta": 0.01}
 _MULTISTEP = {"average": False, "rho_over_k": False}

@@ -43,7 +43,7 @@ MODELS: Mapping[str, Callable[..., nnx.Module]] = {
         )
         for depth, size in _RESNETS.items()
     },
-    # The paper's family for CIFAR, 6n + 2 layers: identity shortcuts, as it has them.
+    # The family for CIFAR of He et al., 2016, section 4.2: 6n + 2 layers, shortcuts of option A.
     **{
         f"resnet{6 * n + 2}": partial(
             ResNet, widths=(16, 32, 64), blocks=(n, n, n), shortcut=ZeroPadding

@@ -1,4 +1,4 @@
-"""How weights start, as in the papers' code. Every model takes its initializers here."""
+"""Weight initializers matching the papers' code, for all models."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +11,12 @@ from jax.nn.initializers import Initializer
 HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # torch.nn.init.kaiming_normal_ as it is by default.
 HE_FAN_IN = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-# PyTorch's own for convolutions and linear layers, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+# The default of PyTorch for convolutions and linear layers, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 UNIFORM = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def uniform_bias(fan_in: int) -> Initializer:
-    """PyTorch's own for the bias of a linear layer: like its kernel."""
+    """The default of PyTorch for the bias of a linear layer: like its kernel."""
     bound = fan_in**-0.5
     return partial(jax.random.uniform, minval=-bound, maxval=bound)
 
@@ -28,11 +28,11 @@ def zero_bias(fan_in: int) -> Initializer:
 
 
 class Scheme(NamedTuple):
-    """How a convolutional network starts; linear kernels are ``UNIFORM`` in all of them.
+    """Initializers of a convolutional network; linear kernels are ``UNIFORM`` in all schemes.
 
     Attributes:
       conv: initializer of the convolutions.
-      bias: number of inputs of the classifier to the initializer of its bias.
+      bias: ``(inputs of the classifier) -> initializer`` of its bias.
     """
 
     conv: Initializer
@@ -41,10 +41,10 @@ class Scheme(NamedTuple):
 
 # facebookarchive/fb.resnet.torch, the reference code of ResNets on CIFAR.
 FB_RESNET_TORCH = Scheme(HE_FAN_OUT, zero_bias)
-# torchvision's ResNets; homura's Wide ResNets, which the ASAM paper's code trains and the
-# Lookbehind paper's extends (their block is another: wide_resnet.py); dyhan0920/PyramidNet-PyTorch.
+# torchvision's ResNets; homura's Wide ResNets, which the ASAM authors' code trains (with another
+# block: wide_resnet.py); dyhan0920/PyramidNet-PyTorch.
 TORCHVISION = Scheme(HE_FAN_OUT, uniform_bias)
-# kuangliu/pytorch-cifar and with it the Lookbehind paper's ResNets: nothing but PyTorch's defaults.
+# kuangliu/pytorch-cifar, whose ResNets the Lookbehind authors' code trains: PyTorch's defaults.
 PYTORCH = Scheme(UNIFORM, uniform_bias)
 
 # google-research/vision_transformer.

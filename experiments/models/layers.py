@@ -1,4 +1,4 @@
-"""The layers that the convolutional families share."""
+"""Layers of the convolutional networks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class Layers:
     """Makes the layers of one network.
 
     Attributes:
-      scheme: how they start.
+      scheme: initializers.
       dtype: type of the computation. Weights, batch statistics and logits are float32 in any case.
       rngs: keys for the initial weights.
     """
@@ -40,7 +40,7 @@ class Layers:
         )
 
     def norm(self, channels: int) -> nnx.BatchNorm:
-        """A BatchNorm with PyTorch's momentum of 0.1, which counts from the other side.
+        """A BatchNorm with PyTorch's momentum of 0.1 (Flax: 1 - 0.1 = 0.9).
 
         Flax's running variance is the biased one; PyTorch's is n / (n - 1) times that.
         """
@@ -49,7 +49,7 @@ class Layers:
             momentum=0.9,
             epsilon=1e-5,
             dtype=self.dtype,
-            promote_dtype=_leave_dtype,
+            promote_dtype=_keep_float32,
             rngs=self.rngs,
         )
 
@@ -75,7 +75,7 @@ def pad_channels(x: jax.Array, channels: int) -> jax.Array:
     return jnp.pad(x, [(0, 0)] * 3 + [(0, channels - x.shape[-1])])
 
 
-def _leave_dtype(arrays: tuple[Any, ...], *, dtype: DTypeLike) -> tuple[Any, ...]:
+def _keep_float32(arrays: tuple[Any, ...], *, dtype: DTypeLike) -> tuple[Any, ...]:
     """Lets BatchNorm normalize in float32: Flax would round its statistics to ``dtype`` first."""
     del dtype
     return arrays

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from experiments.models.vit import ViT
 
-# What a file of that release calls the parts of a ViT. Layouts are the same.
+# Names of the parts of a ViT in the files of that release. Layouts are the same.
 _NAMES = {
     "attention": "MultiHeadDotProductAttention_1",
     "classifier": "head",
@@ -24,19 +24,20 @@ _NAMES = {
     "norm2": "LayerNorm_2",
     "positions": "Transformer/posembed_input/pos_embedding",
 }
-# Part of the head in pre-training on ImageNet-21k, which the paper drops for fine-tuning.
+# Part of the head in pre-training on ImageNet-21k; dropped for fine-tuning (section 3.2).
 _PRE_LOGITS = {"pre_logits/kernel", "pre_logits/bias"}
 _POSITIONS = _NAMES["positions"]
-# What damaged archives raise; a lone array (.npy), which is no context manager, a TypeError.
+# Errors of damaged archives; a single array (.npy), which is not a context manager, is a TypeError.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, TypeError, ValueError)
 
 
 def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
     """Replaces a model's weights by those of a ``.npz`` file of google-research/vision_transformer.
 
-    As in the paper, section 3.2: position embeddings are resized to the model's grid of patches if
-    that differs, bilinearly and with the class token's kept, and the classifier starts from zeros
-    if the file's is for another number of classes or stands behind a ``pre_logits`` layer.
+    As in Dosovitskiy et al., 2021, section 3.2, position embeddings are resized to the model's grid
+    of patches if that differs (bilinearly, keeping that of the class token), and the classifier
+    starts from zeros if that of the file has another number of classes or follows a ``pre_logits``
+    layer.
 
     Args:
       path: a file such as ``ViT-B_16.npz``, pre-trained on ImageNet-21k.
@@ -45,13 +46,13 @@ def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged, or holds another model: which weights were expected and which
-        are there. Or if the model is no ViT.
+      ValueError: if the file is damaged or holds another model (the message lists missing and
+        unexpected weights), or if ``model`` is not a ViT.
     """
     if not isinstance(model, ViT):
         raise ValueError(
             f"{path} holds the weights of a ViT, and the model is a {type(model).__name__}: choose "
-            "a ViT as model, or leave pretrained unset."
+            "a ViT as model, or do not set pretrained."
         )
     weights = _read(path)
     params = {_name(name): param for name, param in nnx.to_flat_state(nnx.state(model, nnx.Param))}
@@ -75,8 +76,8 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return dict(file)
     except _UNREADABLE as error:
         raise ValueError(
-            f"{path} must be a .npz file of the original ViT release; this one is something else, "
-            f"or was cut off on its way: {error}"
+            f"{path} must be a .npz file of the original ViT release; this one is not, or is "
+            f"truncated: {error}"
         ) from error
 
 
@@ -93,7 +94,7 @@ def _check_names(path: str | os.PathLike, expected: Iterable[str], found: Iterab
     if missing or unexpected:
         raise ValueError(
             f"{path} does not hold the weights of this ViT.\n"
-            f"Expected but missing: {_some(missing)}.\nThere but not expected: {_some(unexpected)}."
+            f"Expected but missing: {_some(missing)}.\nUnexpected: {_some(unexpected)}."
         )
 
 

@@ -1,8 +1,9 @@
 """Wide ResNets (Zagoruyko and Komodakis, 2016, arXiv 1605.07146), for small images.
 
-The block is that of the paper and of its authors' Torch code, on purpose: where the shape changes,
-the shortcut projects the activated input. That of homura, which the ASAM paper's code trains and
-the Lookbehind paper's extends, projects the input as it is. Initial weights are homura's.
+The block is that of the authors' Torch code: where the shape changes, the shortcut projects the
+activated input. That of homura, which the ASAM authors' code trains, projects the input as it is.
+Initial weights are homura's. The Lookbehind authors, whose code extends that of ASAM, released no
+Wide ResNet.
 """
 
 import jax
@@ -29,7 +30,7 @@ class Block(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[batch, height, width, channels_in]`` to the block's size and channels."""
         y = nnx.relu(self.norm1(x))
-        # The paper's Torch code projects what the convolutions see, not the block's input.
+        # The authors' Torch code projects what the convolutions see, not the block's input.
         shortcut = self.projection(y) if self.projects else x
         y = nnx.relu(self.norm2(self.conv1(y)))
         return shortcut + self.conv2(y)

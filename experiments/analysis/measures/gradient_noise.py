@@ -96,9 +96,9 @@ MEASURE = Measure(
             "gradient_noise",
             "Noise of minibatch gradients",
             _draw,
-            "AE-SAM assumes that squared gradient norms are normally distributed: the histogram "
-            "then follows the grey curve, and the points lie on the grey line. Right: the mean "
-            "squared norm is the sum of the two coordinates; the variance is the noise.",
+            "AE-SAM assumes that squared gradient norms are about normally distributed: the "
+            "histogram then follows the grey curve, and the points lie on the grey line. Right: "
+            "the mean squared norm is the sum of the two coordinates; the variance is the noise.",
             _method_note,
         )
     ],
