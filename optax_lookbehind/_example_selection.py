@@ -45,7 +45,8 @@ def sharpest_examples_grad_fn(
       ValueError: if ``gamma`` is outside (0, 1] or the losses are not one number per example.
 
     References:
-      Du et al., `ESAM <https://arxiv.org/abs/2110.03141>`_, ICLR 2022, section 3.2.
+      Du et al., `ESAM <https://arxiv.org/abs/2110.03141>`_, ICLR 2022
+      (sharpness-sensitive data selection).
     """
     check_fraction("gamma", gamma, zero=False)
     clean = per_example_loss_fn(fast_params(params))

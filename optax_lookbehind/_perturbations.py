@@ -85,9 +85,10 @@ def asam_perturbation(
         once per training step.
       eta: added to ``|w|`` so that weights at zero can move, >= 0.
       mask: a pytree of bools like the weights (or a prefix of it), or a callable from weights to
-        one, as in :func:`optax.masked`; where False, ``T = 1``. The official code of both papers
-        leaves biases unscaled, ``mask=lambda w: jax.tree.map(lambda x: x.ndim > 1, w)`` is close
-        to it; ``None``, the default, scales every weight, as the paper has it. (A callable needs
+        one, as in :func:`optax.masked`; where False, ``T = 1``. The code of the ASAM and of the
+        Lookbehind authors leaves biases unscaled;
+        ``mask=lambda w: jax.tree.map(lambda x: x.ndim > 1, w)`` is close to it. None, the
+        default, scales every weight, as in equation 4 of Mordido et al., 2024. (A callable needs
         ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
 
     Returns:
@@ -143,7 +144,8 @@ def stochastic_perturbation(
 
     References:
       Du et al., `Efficient Sharpness-aware Minimization for Improved Training of Neural Networks
-      <https://arxiv.org/abs/2110.03141>`_, ICLR 2022, section 3.1.
+      <https://arxiv.org/abs/2110.03141>`_, ICLR 2022 (stochastic weight
+      perturbation).
     """
     check_transformation("perturbation", perturbation)
     check_fraction("beta", beta, zero=False)

@@ -89,7 +89,7 @@ def adaptive_policy(
 
     References:
       Jiang et al., `An Adaptive Policy to Employ Sharpness-Aware Minimization
-      <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.
+      <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.2.
     """
     check_positive_integer("total_steps", total_steps)
     check_fraction("decay", decay, one=False)

@@ -50,7 +50,7 @@ def ae_looksam(
     than :func:`ae_sam`; the paper searches ``alpha`` in 0.1, 0.3, 0.6, 0.9.
 
     References:
-      Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.
+      Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.2.
     """
     inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
     inner = reuse_direction(inner, alpha, axis_name=axis_name)

@@ -72,7 +72,7 @@ def gradient_statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> 
 
     References:
       Jiang et al., `An Adaptive Policy to Employ Sharpness-Aware Minimization
-      <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.1, Figures 1 to 3, 8 and 9;
+      <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, equation 3, Figures 1 to 3 and 8;
       Welford, Note on a Method for Calculating Corrected Sums of Squares and Products, 1962.
     """
     check_batches(batches)
@@ -101,7 +101,8 @@ def normal_qq(values: Any) -> NormalQQ:
 
     References:
       Filliben, The Probability Plot Correlation Coefficient Test for Normality, Technometrics
-      17(1), 1975; Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, Figure 9.
+      17(1), 1975; Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, Figures 3b
+      and 9.
     """
     values = jnp.asarray(values)
     if values.ndim != 1 or values.size < 2:

@@ -136,8 +136,7 @@ def loss_between(
 
     References:
       Goodfellow et al., `Qualitatively Characterizing Neural Network Optimization Problems
-      <https://arxiv.org/abs/1412.6544>`_, 2015; Mordido et al., `Lookbehind-SAM
-      <https://arxiv.org/abs/2307.16704>`_, ICML 2024, section 5.4.
+      <https://arxiv.org/abs/1412.6544>`_, 2015.
     """
     check_batches(batches)
     check_like(start, "end", end)

@@ -46,7 +46,8 @@ def m_sharpness(
 
     Args:
       loss_fn: ``(params, batch) -> scalar``, the mean loss of a minibatch. It decides in which mode
-        BatchNorm runs: the papers measure in evaluation mode, with the statistics closed over.
+        BatchNorm runs, which the papers do not state; usual is evaluation mode, with the
+        statistics closed over.
       params: the weights w.
       batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       radii: r, numbers > 0 in the units of the weights, shape (n,). They are an argument of the

@@ -63,8 +63,8 @@ def noise_robustness(
     """Mean and standard deviation of a metric, such as accuracy, under noise on the weights.
 
     Flat minima keep their accuracy under more noise. BatchNorm's running statistics belong to the
-    clean weights, so the papers re-estimate them on training data after the noise; that is what
-    ``statistics_fn`` is for. Without BatchNorm, omit it::
+    clean weights, so Mordido et al. re-estimate them after the noise (the paper does not state on
+    which data); that is what ``statistics_fn`` is for. Without BatchNorm, omit it::
 
       def accuracy(params, batch):
           x, y = batch
