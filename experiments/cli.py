@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -30,7 +31,7 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turns user errors into an exit message without a traceback."""
     try:
         yield
-    except (OSError, ValueError, *kinds) as error:
+    except (OSError, ValueError, *kinds) as error:  # type: ignore[misc]
         sys.exit(f"error: {error}")
 
 
@@ -72,7 +73,8 @@ def run(
     def parse(argv: Sequence[str]) -> list[str]:
         with user_errors(AttributeError, KeyError, TypeError, flags.Error):
             positional = flags.FLAGS(argv)
-            _check_keys(flags.FLAGS["config"].override_values, parser.keys)
+            flag: Any = flags.FLAGS["config"]
+            _check_keys(flag.override_values, parser.keys)
             if len(positional) > 1:
                 raise ValueError(f"unexpected arguments: {' '.join(positional[1:])}.")
         return positional

@@ -20,7 +20,7 @@ from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -53,16 +53,15 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
     with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
-            state, history = initial_state(config, trainers[0]), []
+            progress = Progress(initial_state(config, trainers[0]), [])
         else:
-            state, history = progress
-            logging.warning("Resuming after epoch %d.", len(history))
+            logging.warning("Resuming after epoch %d.", len(progress.history))
         try:
             with make_logger(
-                config, workdir, pipeline, trainers[0].score, history, show_progress
+                config, workdir, pipeline, trainers, progress.history, show_progress
             ) as logger:
                 _, history = train(
-                    trainers, pipeline, state, history, logger=logger, save=checkpoints.save
+                    trainers, pipeline, *progress, logger=logger, save=checkpoints.save
                 )
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
@@ -82,7 +81,7 @@ def make_logger(
     config: ConfigDict,
     workdir: Path,
     pipeline: Pipeline,
-    score: str,
+    trainers: Sequence[Trainer],
     history: Sequence[Record],
     show_progress: bool = True,
 ) -> Logger:
@@ -95,7 +94,7 @@ def make_logger(
         epochs=config.epochs,
         steps_per_epoch=pipeline.steps_per_epoch,
         examples_per_step=pipeline.examples_per_step,
-        score=score,
+        score=trainers[-1].score,
         unit=pipeline.unit,
         show_progress=show_progress,
     )

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.continual.stream import PADDING
-from experiments.data.dataset import Examples
+from experiments.data.dataset import PADDING, Examples
 
 
 class Memory(NamedTuple):

@@ -73,7 +73,7 @@ def class_incremental(
     """
     _check(dataset, tasks, classes_per_task, held_out, evaluate_on, examples_per_class)
     split = hold_out(dataset, held_out)
-    evaluation = dataset.test if evaluate_on == "test" else split.val
+    evaluation = dataset.test if evaluate_on == "test" or split.val is None else split.val
     order = list(range(dataset.num_classes))
     random.Random(seed).shuffle(order)
     order = order[: tasks * classes_per_task]

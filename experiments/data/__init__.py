@@ -5,6 +5,7 @@ ImageNet has no row: ``imagenet.py`` streams it, because it does not fit in memo
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def load_encoded(name: str, data_dir: str | None = None) -> Dataset:
 def decode(dataset: Dataset) -> Dataset:
     """The dataset with its images as NumPy arrays."""
     fields = dataset._asdict().items()
-    splits = {
+    splits: Any = {
         key: x._replace(images=np.asarray(x.images)) for key, x in fields if isinstance(x, Examples)
     }
     return dataset._replace(**splits)

@@ -1,22 +1,23 @@
 """Containers of examples and datasets, and padding."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+Array = Any  # NumPy's or JAX's
 PADDING = -1  # the label of examples that only pad a batch; they count for nothing
 
 
 class Examples(NamedTuple):
-    """Images and their labels, as NumPy or as JAX arrays.
+    """Images and their labels, as NumPy or JAX arrays.
 
     Attributes:
       images: ``[example, height, width, channel]``, as stored: uint8, not normalized.
       labels: ``[example]``, int32, from 0; or ``PADDING``.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: Array
+    labels: Array
 
 
 class Dataset(NamedTuple):

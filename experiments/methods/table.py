@@ -51,7 +51,7 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
 _SAM = {"rho": 0.05}
 _ASAM = {"rho": 0.5, "eta": 0.01}
 _MULTISTEP = {"average": False, "rho_over_k": False}
-_LOOKBEHIND = {
+_LOOKBEHIND: spec.Signature = {
     "alpha": "adaptive",
     "fast_optimizer": True,
     "switch_minibatch": False,

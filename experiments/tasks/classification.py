@@ -1,11 +1,12 @@
 """Image classification: cross-entropy of normalized images."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.typing import ArrayLike
 
 from experiments import models
 from experiments.data.augment import crop_and_flip, normalize
@@ -18,8 +19,8 @@ def classification(
     model: str,
     image_shape: tuple[int, int, int],
     num_classes: int,
-    mean: ArrayLike,
-    std: ArrayLike,
+    mean: Sequence[float] | np.ndarray,
+    std: Sequence[float] | np.ndarray,
     *,
     dtype: str = "float32",
     label_smoothing: float = 0.0,

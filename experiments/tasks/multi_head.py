@@ -76,6 +76,7 @@ def multi_head(
         return jnp.where(batch.labels >= 0, losses, 0)
 
     def augment_batch(key: jax.Array, batch: Examples) -> Examples:
+        assert augment is not None
         return batch._replace(images=augment(key, batch.images))
 
     task = Task(make_model, loss, example_losses, evaluate=sums, score="accuracy")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
@@ -85,7 +86,7 @@ class Checkpoints:
         Raises:
           ValueError: if there are checkpoints but none can be read.
         """
-        damaged = []
+        damaged: list[int] = []
         for epoch in sorted(self._manager.all_steps(), reverse=True):
             progress = self._try_to_read(epoch, abstract_state_fn)
             # All processes resume from the same one.
@@ -184,5 +185,5 @@ def _checksum(tree: Any) -> int:
 
 
 def _to_numpy(x: jax.Array) -> np.ndarray:
-    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(x) if is_key else x)

@@ -29,7 +29,7 @@ class Logger(Protocol):
         """An epoch is done, with these metrics."""
 
 
-class NullLogger(Logger):
+class NullLogger:
     """Does nothing. The logger of all but the main process."""
 
     def __enter__(self) -> Self:
@@ -37,6 +37,15 @@ class NullLogger(Logger):
 
     def __exit__(self, *error: object) -> None:
         pass
+
+    def start_epoch(self, epoch: int, title: str) -> None:
+        """Does nothing."""
+
+    def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def end_epoch(self, record: Record) -> None:
+        """Does nothing."""
 
 
 class RunLogger(NullLogger):

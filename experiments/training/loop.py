@@ -1,6 +1,6 @@
 """The training loop, the only one: of the command, the demo, the ablations and the tests."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -35,7 +35,7 @@ class Trainer(NamedTuple):
     switch_method: Callable[[TrainState, int], TrainState]
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
     evaluate: Callable[[TrainState, Batch], Metrics]
-    measure: Callable[[TrainState], Record | None]
+    measure: Callable[[TrainState], Mapping[str, float] | None]
     score: str
     sharding: NamedSharding
 

@@ -111,7 +111,7 @@ def epoch_means(
 def _means(batches: Sequence[Metrics]) -> Record:
     sums = {name: sum(batch[name] for batch in batches) for name in batches[0]}
     examples = sums.pop("examples")
-    return {name: (total / examples).item() for name, total in sums.items()}
+    return {name: float(total / examples) for name, total in sums.items()}
 
 
 def best_epoch(history: Sequence[Record], name: str) -> Record:

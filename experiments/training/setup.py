@@ -1,6 +1,6 @@
 """From a config to the functions and the data of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -68,15 +68,15 @@ def make_trainer(
     if config.skip_nonfinite:
         tx = skip_nonfinite(optax.with_extra_args_support(tx), config.skip_nonfinite)
     tx = optax.with_extra_args_support(tx)
-    parts = (config.microbatches, config.per_device_perturbation)
+    num_parts, per_device = config.microbatches, config.per_device_perturbation
     step_config = StepConfig(
         task,
         graphdef=nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0))),
         tx=tx,
         map_over_parts=lambda update: microbatches.map_over_parts(
-            update, mesh, *parts, example_axis=1 if bound.minibatches > 1 else 0
+            update, mesh, num_parts, per_device, example_axis=1 if bound.minibatches > 1 else 0
         ),
-        axis_name=microbatches.axis_name(*parts),
+        axis_name=microbatches.axis_name(num_parts, per_device),
         num_minibatches=bound.minibatches,
         example_fraction=bound.example_fraction,
     )
@@ -87,12 +87,12 @@ def make_trainer(
         model = task.make_model(key)
         if load is not None:
             load(model)
-        _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-        params = wrap_params(params)
+        _, weights, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
+        params = wrap_params(weights)
         state = TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
         return to_devices(state, sharding)
 
-    def measure(state: TrainState) -> dict[str, float] | None:
+    def measure(state: TrainState) -> Mapping[str, float] | None:
         model = nnx.merge(step_config.graphdef, weights_of(state.params), state.batch_stats)
         model.eval()
         return task.measure(model)

@@ -89,13 +89,16 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
 
     params = per_device_params(config.axis_name, fast_weights_of(state.params))
     (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
+    perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
     if config.example_fraction is not None:
-        grad_fn = ol.sharpest_examples_grad_fn(
+        perturbed_grad_fn = ol.sharpest_examples_grad_fn(
             lambda params: config.task.example_losses(training_model(params), batch, key),
             params,
             config.example_fraction,
         )
-    updates, opt_state = config.tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+    updates, opt_state = config.tx.update(
+        grads, state.opt_state, state.params, grad_fn=perturbed_grad_fn
+    )
     metrics, batch_stats = mean_over(config.axis_name, (metrics, batch_stats))
     if isinstance(opt_state, SkipNonfiniteState):
         batch_stats = optax.tree.where(opt_state.skipped, state.batch_stats, batch_stats)

@@ -42,8 +42,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         train=train,
         test=test,
         num_classes=num_classes,
-        mean=255 * np.float32(mean),
-        std=255 * np.float32(std),
+        mean=255 * np.array(mean, np.float32),
+        std=255 * np.array(std, np.float32),
         augment=True,
     )
 

@@ -112,7 +112,7 @@ def _unpack(path: Path, version: _Version) -> dict[str, bytes]:
     try:
         with tarfile.open(path) as archive:
             return {
-                name: archive.extractfile(f"{version.folder}/{name}").read()
+                name: archive.extractfile(f"{version.folder}/{name}").read()  # type: ignore[union-attr]
                 for name in (*version.train, *version.test)
             }
     except (tarfile.TarError, EOFError, KeyError, zlib.error, AttributeError) as error:
@@ -136,8 +136,8 @@ class _Unpickler(pickle.Unpickler):
     """Reads dictionaries of arrays only: a pickle could otherwise run any code."""
 
     _ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }

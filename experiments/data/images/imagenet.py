@@ -25,8 +25,8 @@ from experiments.data.splits import check_fraction
 
 NAME = "imagenet2012"  # in TFDS
 NUM_CLASSES = 1000
-MEAN = 255 * np.float32([0.485, 0.456, 0.406])
-STD = 255 * np.float32([0.229, 0.224, 0.225])
+MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)
+STD = 255 * np.array([0.229, 0.224, 0.225], np.float32)
 
 _THREADS = 8
 

@@ -48,7 +48,7 @@ def read_rows(source: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[st
       ValueError: if a file is damaged.
     """
     try:
-        return source.__getitems__(range(len(source)))
+        return source.__getitems__(range(len(source)))  # type: ignore[attr-defined]
     except RuntimeError as error:
         raise ValueError(f"{name} cannot be read: {error}.") from error
 

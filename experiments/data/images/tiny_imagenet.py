@@ -50,8 +50,8 @@ def load(data_dir: str | None = None) -> Dataset:
         train=_read(folder, "train", train),
         test=_read(folder, "val", _validation(folder / "val", wnids)),
         num_classes=len(wnids),
-        mean=255 * np.float32(_MEAN),
-        std=255 * np.float32(_STD),
+        mean=255 * np.array(_MEAN, np.float32),
+        std=255 * np.array(_STD, np.float32),
         augment=True,
     )
 
