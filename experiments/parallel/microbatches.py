@@ -48,13 +48,6 @@ def mean_over(axis: str | None, tree: Tree) -> Tree:
     return jax.lax.pmean(tree, axis) if axis else tree
 
 
-def per_device_params(axis: str | None, params: Tree) -> Tree:
-    """Params typed as device-varying, so that ``jax.grad`` returns the local gradient."""
-    if axis != DATA:
-        return params
-    return jax.tree.map(lambda w: jax.lax.pcast(w, DATA, to="varying"), params)
-
-
 def map_over_parts(
     update: Update,
     mesh: Mesh,

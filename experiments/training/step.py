@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 import optax_lookbehind as ol
-from experiments.parallel.microbatches import mean_over, per_device_params
+from experiments.parallel.microbatches import mean_over
 from experiments.tasks.base import Batch, Task
 from experiments.training.state import Metrics, TrainState, fast_weights_of, weights_of
 
@@ -87,7 +87,7 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
         # Discard BatchNorm statistics of the perturbed passes; they belong to no model we keep.
         return jax.grad(loss_fn, has_aux=True)(params, i)[0]
 
-    params = per_device_params(config.axis_name, fast_weights_of(state.params))
+    params = ol.per_device_params(fast_weights_of(state.params), config.axis_name)
     (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
     perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
     if config.example_fraction is not None:
