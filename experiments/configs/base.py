@@ -40,8 +40,10 @@ def get_config() -> ConfigDict:
     config.eval_batch_size = 1000  # rounded up to what the devices divide
     config.optimizer = "sgd"  # or "adam", "adamw"
     config.learning_rate = 0.1  # at the start
-    config.schedule = "cosine"  # to zero, or "step": a tenth after 25%, 50% and 75%
+    config.schedule = "cosine"  # to zero; "step": a tenth after 25%, 50% and 75%; "constant"
     config.momentum = 0.9  # sgd
+    config.clip_norm = placeholder(float)  # bound on the norm of the gradient that the optimizer is
+    # given; unset: none
     config.weight_decay = 5e-4  # as PyTorch's optimizer of the same name has it, on every weight
 
     config.skip_nonfinite = 0  # how many steps in a row to leave out if not finite; 0: stop

@@ -19,6 +19,7 @@ _SEED: Range = ("an integer in [0, 2**32)", lambda x: 0 <= x < 2**32)
 _MAX_EPOCHS = 1_000_000
 
 _RANGES: Mapping[str, Range] = {
+    "clip_norm": ("> 0", lambda x: x is None or x > 0),
     "dtype": ("'float32' or 'bfloat16'", lambda x: x in ("float32", "bfloat16")),
     "epochs": (f"in [1, {_MAX_EPOCHS}]", lambda x: 1 <= x <= _MAX_EPOCHS),
     "batch_size": _POSITIVE,

@@ -53,4 +53,7 @@ def optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """The config's optimizer, called ``inner_steps`` times in each of ``steps`` training steps."""
     row = look_up("optimizer", config.optimizer, OPTIMIZERS)
-    return optax.named_chain((NAME, row.build(config, learning_rate(config, steps, inner_steps))))
+    tx = row.build(config, learning_rate(config, steps, inner_steps))
+    if config.clip_norm is not None:
+        tx = optax.chain(optax.clip_by_global_norm(config.clip_norm), tx)
+    return optax.named_chain((NAME, tx))

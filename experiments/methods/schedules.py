@@ -15,7 +15,13 @@ def _step(peak: float, steps: int) -> optax.Schedule:
     return optax.piecewise_constant_schedule(peak, boundaries)
 
 
+def _constant(peak: float, steps: int) -> optax.Schedule:
+    del steps
+    return optax.constant_schedule(peak)
+
+
 SCHEDULES: Mapping[str, Callable[[float, int], optax.Schedule]] = {
+    "constant": _constant,  # lifelong learning
     "cosine": optax.cosine_decay_schedule,  # the AE-SAM paper, which does not state the end: zero
     "step": _step,  # the Lookbehind paper, appendix A.1.3
 }
