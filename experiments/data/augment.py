@@ -33,6 +33,21 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     return jax.vmap(one)(jax.random.split(key, len(images)), padded)
 
 
+def scale_brightness(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
+    """Multiplies each image by a factor drawn from U(1 - strength, 1 + strength).
+
+    As torchvision's ``ColorJitter(brightness=strength)``: rounded and clipped to 0..255.
+
+    Args:
+      key: decides the factors.
+      images: ``[example, height, width, channel]``, uint8.
+      strength: in [0, 1].
+    """
+    shape = (len(images), 1, 1, 1)
+    factors = jax.random.uniform(key, shape, minval=1 - strength, maxval=1 + strength)
+    return jnp.clip(jnp.round(factors * images), 0, 255).astype(images.dtype)
+
+
 def normalize(images: jax.Array, mean: ArrayLike, std: ArrayLike) -> jax.Array:
     """Returns ``(images - mean) / std`` per channel in float32: what models see."""
     return (images.astype(jnp.float32) - mean) / std

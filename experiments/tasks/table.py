@@ -9,11 +9,14 @@ from ml_collections import ConfigDict
 
 from experiments import data, models
 from experiments.data import Dataset, pipeline
+from experiments.data.augment import crop_and_flip, scale_brightness
 from experiments.data.dataset import DatasetInfo
 from experiments.data.images import imagenet
 from experiments.data.pipeline import Pipeline
+from experiments.data.task_stream import TaskStream, class_incremental, joint_dataset
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification
+from experiments.tasks.multi_head import multi_head
 
 Builder = Callable[[ConfigDict, Mesh, jax.Array, int], tuple[Task, Pipeline]]
 
@@ -61,6 +64,52 @@ def load_dataset(config: ConfigDict) -> Dataset:
     return data.decode(dataset)._replace(mean=mean, std=std)
 
 
+def _multi_head(
+    config: ConfigDict, mesh: Mesh, order_key: jax.Array, num_minibatches: int
+) -> tuple[Task, Pipeline]:
+    """All tasks of a stream at once: ``python -m experiments.train`` learns them jointly."""
+    dataset, stream = load_stream(config)
+    pipe = pipeline.in_memory(
+        joint_dataset(dataset, stream),
+        mesh,
+        order_key,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        num_minibatches=num_minibatches,
+        eval_test=config.eval_test,
+    )
+    return stream_task(config, dataset, stream), pipe
+
+
+def load_stream(config: ConfigDict) -> tuple[Dataset, TaskStream]:
+    """The config's dataset and its division into tasks."""
+    dataset = load_dataset(config)
+    shape = (config.tasks, config.classes_per_task)
+    stream = class_incremental(dataset, *shape, seed=config.seed, eval_test=config.eval_test)
+    return dataset, stream
+
+
+def stream_task(config: ConfigDict, dataset: Dataset, stream: TaskStream) -> Task:
+    """The task of classifying the images of a stream with the config's model."""
+    augments = dataset.augment if config.augment is None else config.augment
+
+    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+        crop_key, brightness_key = jax.random.split(key)
+        images = crop_and_flip(crop_key, images)
+        return scale_brightness(brightness_key, images, config.brightness)
+
+    return multi_head(
+        config.model,
+        stream.image_shape,
+        stream.tasks,
+        stream.classes_per_task,
+        dataset.mean,
+        dataset.std,
+        dtype=config.dtype,
+        augment=augment if augments else None,
+    )
+
+
 def open_imagenet(config: ConfigDict) -> imagenet.Splits:
     """Opens ImageNet with the config's split and subset."""
     if config.label_noise:
@@ -93,4 +142,4 @@ def _normalization(
     return mean, std
 
 
-TASKS: Mapping[str, Builder] = {"classification": _classification}
+TASKS: Mapping[str, Builder] = {"classification": _classification, "multi_head": _multi_head}

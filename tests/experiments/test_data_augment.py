@@ -50,6 +50,19 @@ def test_sharded_images_are_augmented_as_whole_ones(images):
     np.testing.assert_array_equal(sharded, crop_and_flip(jax.random.key(0), images))
 
 
+def test_brightness_scales_each_image_on_its_own(images):
+    scaled = np.asarray(augment.scale_brightness(jax.random.key(0), jnp.asarray(images), 0.25))
+    assert scaled.dtype == np.uint8
+    dark = images < 200  # not clipped
+    factors = [np.median(new[d] / old[d]) for new, old, d in zip(scaled, images, dark, strict=True)]
+    assert 0.74 < min(factors) < 0.85
+    assert 1.15 < max(factors) < 1.26
+    expected = np.clip(np.round(np.array(factors)[:, None, None, None] * images), 0, 255)
+    assert np.abs(scaled - expected).max() <= 2
+    same = augment.scale_brightness(jax.random.key(0), jnp.asarray(images), 0.0)
+    np.testing.assert_array_equal(same, images)
+
+
 def test_normalization_is_per_channel_and_float32(images):
     mean, std = images.mean((0, 1, 2)), images.std((0, 1, 2))
     normal = augment.normalize(jnp.asarray(images), np.float32(mean), np.float32(std))
