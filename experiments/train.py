@@ -28,6 +28,7 @@ from experiments.training.metrics import (
     AllStepsSkippedError,
     NotFiniteError,
     Record,
+    advice,
     best_epoch,
 )
 from experiments.training.setup import abstract_state, make_run, seed_keys
@@ -65,7 +66,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
                 )
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
-            raise ValueError(f"{message} {_advice(error)}") from error
+            raise ValueError(f"{message} {advice(error)}") from error
     if multihost.is_main_process() and show_progress:
         print(summary(trainers, history, workdir))
 
@@ -98,11 +99,6 @@ def make_logger(
         unit=pipeline.unit,
         show_progress=show_progress,
     )
-
-
-def _advice(error: NotFiniteError | AllStepsSkippedError) -> str:
-    skip = ", or skip such steps with skip_nonfinite" if isinstance(error, NotFiniteError) else ""
-    return f"Try a smaller learning_rate or rho in another --workdir{skip}."
 
 
 def summary(trainers: Sequence[Trainer], history: Sequence[Record], workdir: Path) -> str:

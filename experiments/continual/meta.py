@@ -46,7 +46,8 @@ class MetaLearner(NamedTuple):
         adapted weights, so that rho -> 0 gives C-MAML.
       meta_step: gradient of a sharpness-aware meta step at perturbed weights: ``"adapted"``, of F
         at phi_0 + e, SAM on the meta loss; ``"slow"``, of the plain loss at phi_0 + e, as
-        Algorithm 4 is printed; ``"fast"``, of F with e added to the adapted weights.
+        Algorithm 4 is printed; ``"fast"``, of F with e added to the adapted weights. (``"plain"``:
+        there is no such step.)
     """
 
     inner_learning_rate: float
@@ -163,4 +164,4 @@ def perturbed_meta_gradient(
             lambda params: meta_loss(learner, loss, params, parts, meta_batch, e), has_aux=True
         )(params)[0]
 
-    return {"adapted": adapted, "slow": slow, "fast": fast}[learner.meta_step]
+    return {"slow": slow, "fast": fast}.get(learner.meta_step, adapted)

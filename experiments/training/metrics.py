@@ -72,6 +72,12 @@ class AllStepsSkippedError(ValueError):
         super().__init__(f"all {num_steps} steps of epoch {epoch} were skipped as not finite")
 
 
+def advice(error: NotFiniteError | AllStepsSkippedError) -> str:
+    """What to try in another run."""
+    skip = ", or skip such steps with skip_nonfinite" if isinstance(error, NotFiniteError) else ""
+    return f"Try a smaller learning_rate or rho in another --workdir{skip}."
+
+
 def epoch_means(
     epoch: int, steps: Sequence[Metrics], evaluation: Mapping[str, Sequence[Metrics]]
 ) -> Record:

@@ -34,6 +34,8 @@ def imported(path, package):
 
 
 def folder_of(path):
+    if path.name == "__main__.py":
+        return ""  # a command
     parts = path.relative_to(ROOT / "experiments").parts
     return parts[0] if len(parts) > 1 else ""
 

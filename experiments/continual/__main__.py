@@ -1,0 +1,71 @@
+r"""Learns a sequence of tasks, one after the other, and measures how much is forgotten.
+
+For example::
+
+    python -m experiments.continual --config=experiments/configs/continual.py:cifar100 \
+        --config.learner=er --config.memory=200 --config.method=sam:rho=0.05 --workdir=runs/er-sam
+
+``configs/continual.py`` lists the keys, ``docs/lifelong-learning.md`` has the rest. The same
+command again resumes after the last finished epoch.
+"""
+
+from pathlib import Path
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from experiments import cli
+from experiments.continual import results
+from experiments.continual.setup import ContinualRun, abstract_state, make_run
+from experiments.continual.train import train
+from experiments.training import run_dir
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.loggers import Logger, RunLogger
+from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
+
+
+def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
+    """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint.
+
+    Args:
+      config: the config.
+      workdir: folder for the results; by default one below ``runs``.
+      show_progress: whether to draw a progress bar and print a summary.
+    """
+    with cli.user_errors():
+        workdir = workdir or run_dir.default_workdir(config)
+        run_dir.check_config(workdir, config)
+        run = make_run(config)
+        workdir.mkdir(parents=True, exist_ok=True)
+        run_dir.write_config(workdir, config)
+    folder = workdir / run_dir.CHECKPOINTS
+    with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
+        progress = checkpoints.restore(lambda epochs: abstract_state(run))
+        state, history = (run.init(), []) if progress is None else progress
+        if history:
+            logging.warning("Resuming after epoch %d.", len(history))
+        try:
+            with _logger(run, workdir, history, show_progress) as logger:
+                history = train(run, state, history, logger, checkpoints.save)
+        except (NotFiniteError, AllStepsSkippedError) as error:
+            message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
+            raise ValueError(f"{message} {advice(error)}") from error
+    result = results.write(run, history, workdir)
+    if show_progress:
+        print(results.summary(run, result, workdir))
+
+
+def _logger(run: ContinualRun, workdir: Path, history: list[Record], show_progress: bool) -> Logger:
+    return RunLogger(
+        workdir,
+        history,
+        epochs=run.config.epochs,
+        steps_per_epoch=round(sum(run.steps_per_epoch) / len(run.steps_per_epoch)),
+        examples_per_step=run.config.batch_size,
+        score="accuracy",
+        show_progress=show_progress,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,139 @@
+"""The learners by name: plain training with or without replay (ER), C-MAML, Lookbehind-C-MAML.
+
+A learner is named with its arguments in one string, ``lookbehind_cmaml:k=2,rho=0.005``, as methods
+are. It says what a training step descends on; the method says how.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from experiments.configs.lookup import look_up
+from experiments.continual.meta import MetaLearner
+from experiments.methods import spec
+from experiments.methods.table import method
+
+_OUTER = "outer"  # inner_learning_rate: the config's learning_rate
+
+_CHOICES = {
+    "meta_loss": ("mean", "last"),
+    "ascent": ("behind", "fixed", "fast"),
+    "meta_step": ("adapted", "slow", "fast", "plain"),
+}
+_META = {
+    "inner_learning_rate": _OUTER,
+    "clip": 2.0,
+    "meta_loss": "mean",
+    "first_order": False,
+    "meta_step": "adapted",
+}
+
+
+class Learner(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      title: its usual name.
+      defaults: its arguments; see :class:`~experiments.continual.meta.MetaLearner`.
+    """
+
+    title: str
+    defaults: Mapping[str, Any]
+
+
+class BoundLearner(NamedTuple):
+    """A learner with a value for each of its arguments.
+
+    Attributes:
+      name: its name in the table.
+      title: its usual name.
+      arguments: all of them.
+    """
+
+    name: str
+    title: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it descends on a meta loss."""
+        return bool(self.arguments)
+
+    def method(self, text: str) -> str:
+        """The method to use if the config's is ``text``.
+
+        Algorithm 4 has SAM's step on the meta loss, with the rho of the inner steps: Lookbehind-C-
+        MAML replaces ``none`` by that, unless ``meta_step=plain``.
+        """
+        own_step = "rho" in self.arguments and self.arguments["meta_step"] != "plain"
+        if own_step and method(text).name == "none":
+            return f"sam:rho={self.arguments['rho']}"
+        return text
+
+    def meta_learner(self, learning_rate: float) -> MetaLearner:
+        """The options of a meta learner whose outer learning rate is ``learning_rate``."""
+        arguments = dict(self.arguments)
+        if arguments["inner_learning_rate"] == _OUTER:
+            arguments["inner_learning_rate"] = learning_rate
+        return MetaLearner(**arguments)
+
+    def gradients(self, batch_size: int, replay: int) -> tuple[float, float]:
+        """Gradients of a step, in gradients of ``batch_size`` examples.
+
+        Differentiation through the inner gradients is not counted: compare seconds for that.
+
+        Returns:
+          The number at the step's weights, and at each perturbed weights.
+        """
+        joint = (batch_size + replay) / batch_size
+        if not self.is_meta:
+            return joint, joint
+        inner = 1.0 if self.arguments.get("rho") is None else 2.0
+        meta_losses = self.arguments["k"] if self.arguments["meta_loss"] == "mean" else 1
+        meta = inner + meta_losses * joint
+        return meta, joint if self.arguments["meta_step"] == "slow" else meta
+
+
+LEARNERS: Mapping[str, Learner] = {
+    "er": Learner("ER", {}),
+    "cmaml": Learner("C-MAML", {"k": 5, **_META}),
+    "lookbehind_cmaml": Learner(
+        "Lookbehind-C-MAML", {"k": 2, "rho": 0.005, "alpha": 1.0, "ascent": "behind", **_META}
+    ),
+}
+
+
+def learner(text: str) -> BoundLearner:
+    """The learner that a string names.
+
+    Raises:
+      ValueError: if there is no such learner, it does not have an argument, or a value is invalid;
+        the message shows what is valid.
+    """
+    parsed = spec.parse(text)
+    row = look_up("learner", parsed.name, LEARNERS)
+    bound = BoundLearner(parsed.name, row.title, spec.bind(parsed, row.defaults))
+    try:
+        _check(bound.arguments)
+    except ValueError as error:
+        raise ValueError(f"{error} {spec.describe(parsed.name, row.defaults)}") from error
+    return bound
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    for name, choices in _CHOICES.items():
+        if name in arguments and arguments[name] not in choices:
+            raise ValueError(f"{name} must be {_either(choices)}, got {arguments[name]!r}.")
+    if arguments.get("k", 1) < 1:
+        raise ValueError(f"k must be an integer >= 1, got {arguments['k']}.")
+    if not 0 < arguments.get("alpha", 1) <= 1:
+        raise ValueError(f"alpha must be in (0, 1], got {arguments['alpha']}.")
+    for name in ("rho", "clip"):
+        if not arguments.get(name, 1) > 0:
+            raise ValueError(f"{name} must be > 0, got {arguments[name]}.")
+    rate = arguments.get("inner_learning_rate", _OUTER)
+    if rate != _OUTER and (isinstance(rate, str) or not rate > 0):
+        raise ValueError(f"inner_learning_rate must be > 0 or {_OUTER!r}, got {rate!r}.")
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"

@@ -1,0 +1,151 @@
+"""One step of a continual learner, as a pure function of the state and a batch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+import optax_lookbehind as ol
+from experiments.continual.memory import Memory, push, sample
+from experiments.continual.meta import (
+    MetaLearner,
+    Params,
+    divide,
+    meta_loss,
+    perturbed_meta_gradient,
+)
+from experiments.data.dataset import Examples
+from experiments.tasks.base import Metrics, Task
+from experiments.training.state import fast_weights_of
+from experiments.training.step import SkipNonfiniteState, method_metrics
+
+# fold_in constants: a purpose has keys of its own, so that replay changes neither the images nor
+# what is stored.
+_AUGMENTATION, _REPLAY, _STORE, _ORDER = range(4)
+
+
+class StreamBatch(NamedTuple):
+    """A batch of the current task.
+
+    Attributes:
+      examples: images and labels.
+      store: whether to offer them to the memory after the step.
+    """
+
+    examples: Examples
+    store: jax.Array
+
+
+class ContinualState(NamedTuple):
+    """Everything that a step changes, except for ``key``.
+
+    Attributes:
+      params: optimizer parameters: the weights, or ``optax.LookaheadParams`` of fast and slow ones.
+      batch_stats: empty, as the models have no BatchNorm.
+      opt_state: the optimizer's state.
+      key: PRNG key of the run.
+      count: number of steps taken, int32.
+      memory: the replay memory; None for none.
+    """
+
+    params: optax.Params
+    batch_stats: nnx.State
+    opt_state: optax.OptState
+    key: jax.Array
+    count: jax.Array
+    memory: Memory | None
+
+
+class StepConfig(NamedTuple):
+    """Static inputs of a step.
+
+    Attributes:
+      task: model, loss and evaluation.
+      graphdef: the model without its arrays.
+      tx: gradient to update; its ``update`` takes a ``grad_fn``.
+      meta: options of the meta learner; None for plain training.
+      replay: number of replayed examples of a step.
+      glances: number of steps in a row on the same batch.
+      example_fraction: fraction of the examples that perturbed gradients are taken on (ESAM); None
+        for all.
+    """
+
+    task: Task
+    graphdef: nnx.GraphDef
+    tx: optax.GradientTransformationExtraArgs
+    meta: MetaLearner | None
+    replay: int
+    glances: int
+    example_fraction: float | None
+
+
+def train_step(
+    config: StepConfig, state: ContinualState, batch: StreamBatch
+) -> tuple[ContinualState, Metrics]:
+    """Augments and replays, descends on the learner's loss, and stores the batch."""
+    # All glances at a batch see the same images.
+    augmentation_key = _key(state.key, _AUGMENTATION, state.count // config.glances)
+    current = config.task.augment(augmentation_key, batch.examples)
+    joint = current
+    if state.memory is not None:
+        replayed = sample(state.memory, _key(state.key, _REPLAY, state.count), config.replay)
+        joint = jax.tree.map(lambda *x: jnp.concatenate(x), current, replayed)
+
+    def loss(params: Params, examples: Examples) -> tuple[jax.Array, Metrics]:
+        return config.task.loss(_model(config, state, params), examples, None)
+
+    params = fast_weights_of(state.params)
+    if config.meta is None:
+        objective = partial(loss, examples=joint)
+        grad_fn = _plain_gradient(config, state, params, loss, joint)
+    else:
+        rows = jax.random.permutation(
+            _key(state.key, _ORDER, state.count), len(batch.examples.labels)
+        )
+        parts = divide(jax.tree.map(lambda x: x[rows], current), config.meta.k)
+        objective = partial(meta_loss, config.meta, loss, parts=parts, meta_batch=joint)
+        grad_fn = perturbed_meta_gradient(config.meta, loss, params, parts, joint)
+    (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params)
+    updates, opt_state = config.tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+    metrics = {"loss": value} | metrics | method_metrics(state.opt_state, opt_state)
+    if isinstance(opt_state, SkipNonfiniteState):
+        metrics |= {"skipped": opt_state.skipped}
+    memory = state.memory
+    if memory is not None:
+        memory = push(memory, _key(state.key, _STORE), current, batch.store)
+    return state._replace(
+        params=optax.apply_updates(state.params, updates),
+        opt_state=opt_state,
+        count=state.count + 1,
+        memory=memory,
+    ), metrics
+
+
+def _plain_gradient(
+    config: StepConfig, state: ContinualState, params: Params, loss: Any, joint: Examples
+) -> Callable[[Params, jax.Array], optax.Updates]:
+    """Gradient on current and replayed examples, or those that the perturbation raised most."""
+    if config.example_fraction is not None:
+        return ol.sharpest_examples_grad_fn(
+            lambda params: config.task.example_losses(_model(config, state, params), joint, None),
+            params,
+            config.example_fraction,
+        )
+
+    def grad_fn(params: Params, i: jax.Array) -> optax.Updates:
+        del i  # every inner step stays on this batch
+        return jax.grad(loss, has_aux=True)(params, joint)[0]
+
+    return grad_fn
+
+
+def _model(config: StepConfig, state: ContinualState, params: Params) -> nnx.Module:
+    return nnx.merge(config.graphdef, params, state.batch_stats)
+
+
+def _key(key: jax.Array, purpose: int, number: jax.Array | int = 0) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), number)
