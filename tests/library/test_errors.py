@@ -1,7 +1,5 @@
 """Every bad argument raises an error that names the argument and its value."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +7,7 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-
-
-def raises(name, value):
-    """Expects a ValueError that begins with the argument's name and shows its value."""
-    return pytest.raises(ValueError, match=rf"(?s)^{re.escape(name)}\b.*{re.escape(repr(value))}")
-
+from tests.support.errors import raises
 
 POSITIVE_INTEGERS = {
     "k": [lambda k: ol.multistep_sam(k, 0.1), lambda k: ol.lookbehind_sam(k, 0.1, 0.5)],

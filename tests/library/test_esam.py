@@ -1,3 +1,5 @@
+"""ESAM: stochastic weight perturbation and sharpness-sensitive data selection."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ def perturb(rule, grads, state=None):
     return rule.update(grads, rule.init(grads) if state is None else state, grads)
 
 
-def test_a_random_share_of_the_weights_is_perturbed_and_scaled_up():
+def test_a_random_fraction_of_the_weights_is_perturbed_and_scaled_up():
     grads = {"a": jnp.linspace(1.0, 2.0, 3000), "b": jnp.ones((50, 50))}
     full, _ = perturb(ol.sam_perturbation(0.5), grads)
     some, _ = perturb(ol.stochastic_perturbation(ol.sam_perturbation(0.5), beta=0.6), grads)
@@ -37,7 +39,7 @@ def test_beta_one_is_the_rule_itself():
     np.testing.assert_array_equal(whole, perturb(ol.asam_perturbation(1.0), grads)[0])
 
 
-def test_one_mask_serves_a_training_step_and_the_next_step_draws_another():
+def test_all_ascent_steps_of_a_training_step_share_one_mask():
     seen = []
     rule = ol.stochastic_perturbation(ol.sam_perturbation(1.0), 0.5, key=3)
     w = jnp.zeros(64)
@@ -65,20 +67,20 @@ def test_esam_is_multistep_around_the_stochastic_rule(float64):
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize(("gamma", "number"), [(1.0, 8), (0.5, 4), (0.3, 2), (0.01, 1)])
-def test_the_gradient_is_taken_on_the_examples_whose_loss_rose_most(gamma, number, float64):
+@pytest.mark.parametrize(("gamma", "selected"), [(1.0, 8), (0.5, 4), (0.3, 2), (0.01, 1)])
+def test_the_gradient_is_taken_on_the_examples_whose_loss_rose_most(gamma, selected, float64):
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(8, 3)), rng.normal(size=3)
     losses = lambda w: jnp.square(jnp.asarray(x) @ w)  # gradient 2 x (x w)
     perturbed = w + 0.5 * rng.normal(size=3)
     grad_fn = ol.sharpest_examples_grad_fn(losses, jnp.asarray(w), gamma)
     result = jax.jit(grad_fn)(jnp.asarray(perturbed), 0)
-    chosen = np.argsort((x @ perturbed) ** 2 - (x @ w) ** 2)[-number:]
+    chosen = np.argsort((x @ perturbed) ** 2 - (x @ w) ** 2)[-selected:]
     expected = np.mean(2 * x[chosen] * (x[chosen] @ perturbed)[:, None], axis=0)
     np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
-def test_both_halves_train_together():
+def test_esam_with_example_selection_trains():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(32, 4)), jnp.float32)
     y = x @ jnp.array([1.0, -2.0, 0.5, 3.0])

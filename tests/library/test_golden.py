@@ -95,7 +95,3 @@ def test_chained_before_plain_sgd_it_follows_the_official_code_too(case, float64
         optax.sgd(case["opt_kw"]["lr"]),
     )
     assert_matches(case, train(tx, case))
-
-
-def test_all_official_cases_are_here():
-    assert len(GOLDEN["cases"]) == 14

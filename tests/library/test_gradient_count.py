@@ -1,4 +1,4 @@
-"""What a step costs: gradient evaluations counted while the compiled program runs."""
+"""Gradient evaluations of a step, counted while the compiled program runs."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def test_k_ascent_steps_cost_k_plus_one_gradients(make, k):
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_switched_minibatches_cost_two_gradients_each(k):
+def test_switch_minibatch_costs_two_gradients_per_minibatch(k):
     tx = ol.lookbehind_sam(k, 0.1, 0.5, switch_minibatch=True)
     assert gradients_of_one_step(tx) == 2 * k
 
@@ -84,11 +84,11 @@ NEVER, ALWAYS = {"lambda_1": np.inf, "lambda_2": np.inf}, {"lambda_1": -np.inf, 
         (ol.ss_sam(0.1, probability=1.0), 2),
     ],
 )
-def test_a_policy_runs_the_loop_only_where_it_says_so(tx, expected):
+def test_a_policy_takes_no_gradients_on_plain_steps(tx, expected):
     assert gradients_of_one_step(tx) == expected
 
 
-def test_looksam_costs_two_gradients_every_period_and_one_in_between():
+def test_looksam_costs_two_gradients_once_per_period_and_one_otherwise():
     matrix, w = map(jnp.asarray, quadratic())
     counter = Counter()
     grad_fn = counter.gradient(matrix)

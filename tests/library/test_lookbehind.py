@@ -1,3 +1,5 @@
+"""Lookbehind against Algorithm 1 in NumPy: both forms, fixed, scheduled and adaptive alpha."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a training step keeps: deterministic facts from the compiled program."""
+"""Memory of a training step: buffers, donation and size of the compiled program."""
 
 import re
 
@@ -32,12 +32,12 @@ def buffers(tx):
 
 
 CHAINED = lambda tx: optax.chain(tx, optax.sgd(0.1, momentum=0.9))
-# What is kept beside the weights and the momentum, which are donated.
+# Buffers in addition to the weights and the momentum, which are donated.
 SAM = ["perturbed weights"]
 MULTISTEP = ["perturbed weights", "gradient"]
-LOOKBEHIND = [*MULTISTEP, "way of the fast weights"]
+LOOKBEHIND = [*MULTISTEP, "displacement of the fast weights"]
 ADAPTIVE = [*LOOKBEHIND, "first fast step"]
-ASAM = [*LOOKBEHIND, "T of the leaf at hand"]  # here the only leaf
+ASAM = [*LOOKBEHIND, "T of one leaf"]  # here the only leaf
 
 
 METHODS = {
@@ -90,7 +90,7 @@ def test_the_donated_weights_and_state_are_updated_in_place(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_never_waits_for_the_host(name):
+def test_a_step_has_no_transfers_to_the_host(name):
     program = compiled_step(METHODS[name](2), 8).as_text()
     assert not re.search(r"infeed|outfeed|send\(|recv\(|callback", program)
 

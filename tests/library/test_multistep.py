@@ -1,3 +1,5 @@
+"""Multistep ascent against NumPy and optax.contrib.sam."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -255,7 +255,7 @@ def test_a_policy_may_wrap_a_whole_optimizer(float64):
 
 
 def test_policies_nest(float64):
-    # SAM on the steps that both say yes to.
+    # SAM on the steps that both policies choose.
     gradient, problem, w = noisy_gradients()
     nested = ol.periodic_policy(ol.random_policy(ol.sam(RHO), 0.5, key=3), 3)
     weights, _, state = train(nested, problem, w)
@@ -270,7 +270,7 @@ def test_policies_nest(float64):
 
 
 @pytest.mark.parametrize("threshold", [-jnp.inf, jnp.inf])
-def test_an_infinite_lambda_is_an_infinite_threshold_beside_finite_statistics(threshold):
+def test_infinite_lambdas_give_an_infinite_threshold_and_finite_statistics(threshold):
     tx, w = ol.ae_sam(RHO, STEPS, threshold, threshold), jnp.ones(2, jnp.bfloat16)
     start = tx.init(w)
     assert start.decision_state.threshold == 0
@@ -280,7 +280,7 @@ def test_an_infinite_lambda_is_an_infinite_threshold_beside_finite_statistics(th
     assert np.isfinite([state.decision_state.mu, state.decision_state.var]).all()
 
 
-def test_one_gradient_that_is_not_finite_does_not_end_the_adaptive_policy():
+def test_the_adaptive_policy_recovers_from_a_non_finite_gradient():
     tx, w = ol.ae_sam(0.1, 1000, -0.5, -0.5), jnp.ones(2)
     state = tx.init(w)
     for t in range(20):

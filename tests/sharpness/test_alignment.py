@@ -2,13 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optax_lookbehind import lookbehind, sam_perturbation
 from optax_lookbehind.sharpness import alignment
 from tests.support.closed_forms import flat, quadratic, quadratic_loss
+from tests.support.errors import raises
 
 RULE = sam_perturbation(0.7)
 
@@ -19,7 +19,7 @@ def cosine(a, b):
 
 @settings(max_examples=8, deadline=None)
 @given(k=st.integers(1, 4), seed=st.integers(0, 10**6))
-def test_alpha_and_cosines_are_numpys(k, seed):
+def test_alpha_and_cosines_match_numpy(k, seed):
     with jax.enable_x64(True):
         params, batches = quadratic(seed=seed)
         found = alignment(quadratic_loss, params, batches, RULE, k)
@@ -53,11 +53,11 @@ def test_zero_gradients_count_as_orthogonal():
     np.testing.assert_array_equal(found.alpha, [0.5])
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_raise():
     params, batches = quadratic(dtype=np.float32)
-    with pytest.raises(ValueError, match="k must be an integer >= 1, got 0"):
+    with raises("k", 0):
         alignment(quadratic_loss, params, batches, RULE, 0)
-    with pytest.raises(ValueError, match=r"perturbation must be .*, got 'sam'"):
+    with raises("perturbation", "sam"):
         alignment(quadratic_loss, params, batches, "sam", 1)
-    with pytest.raises(ValueError, match="batches must be a pytree of arrays"):
+    with raises("batches"):
         alignment(quadratic_loss, params, (), RULE, 1)

@@ -13,6 +13,7 @@ from optax_lookbehind.sharpness import (
     hessian_vector_product,
 )
 from tests.support.closed_forms import flat, quadratic, quadratic_loss
+from tests.support.errors import raises
 
 
 def diagonal_loss(w, a):
@@ -61,7 +62,7 @@ def test_eigenvalues_that_one_vector_cannot_tell_apart_are_found_once_or_more(a,
     np.testing.assert_allclose(rest[np.isfinite(rest)], distinct[-1], atol=1e-5)
 
 
-def test_a_nan_in_the_loss_shows():
+def test_a_nan_loss_gives_nan():
     found = hessian_eigenvalues(lambda w, a: jnp.nan * jnp.sum(w**2), jnp.ones(4), jnp.ones(1))
     assert np.isnan(found).all()
 
@@ -72,7 +73,7 @@ def test_the_trace_of_a_diagonal_hessian_is_exact(float64):
     np.testing.assert_allclose([trace, error], [4, 0], atol=1e-12)
 
 
-def test_the_trace_is_within_its_standard_error_of_numpys(float64):
+def test_the_trace_matches_numpy_within_its_standard_error(float64):
     params, batches = quadratic()
     matrix = np.asarray(batches[0]).mean(axis=0)
     trace, error = hessian_trace(quadratic_loss, params, batches, samples=4000)
@@ -83,7 +84,7 @@ def test_the_trace_is_within_its_standard_error_of_numpys(float64):
 
 
 @pytest.mark.parametrize("measure", [hessian_eigenvalues, hessian_trace])
-def test_without_matfree_the_error_says_what_to_install(measure, monkeypatch):
+def test_missing_matfree_error_shows_the_pip_command(measure, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matfree"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matfree", None)
@@ -92,23 +93,23 @@ def test_without_matfree_the_error_says_what_to_install(measure, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "name", "value"),
     [
-        ({"num_eigenvalues": 0}, "^num_eigenvalues .*0"),
-        ({"num_eigenvalues": 4}, "^num_eigenvalues .*3.*4"),
-        ({"num_eigenvalues": 2, "iterations": 1}, "^num_eigenvalues .*1.*2"),
-        ({"iterations": 1.5}, r"^iterations .*1\.5"),
+        ({"num_eigenvalues": 0}, "num_eigenvalues", 0),
+        ({"num_eigenvalues": 4}, "num_eigenvalues", 4),
+        ({"num_eigenvalues": 2, "iterations": 1}, "num_eigenvalues", 2),
+        ({"iterations": 1.5}, "iterations", 1.5),
     ],
 )
-def test_bad_numbers_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_numbers_raise(arguments, name, value):
+    with raises(name, value):
         hessian_eigenvalues(diagonal_loss, jnp.ones(3), jnp.ones((1, 3)), **arguments)
 
 
-def test_other_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="samples must be an integer >= 1, got 0"):
+def test_other_bad_arguments_raise():
+    with raises("samples", 0):
         hessian_trace(diagonal_loss, jnp.ones(3), jnp.ones((1, 3)), samples=0)
-    with pytest.raises(ValueError, match="batches must be a pytree of arrays"):
+    with raises("batches"):
         hessian_trace(diagonal_loss, jnp.ones(3), ())
-    with pytest.raises(ValueError, match="vector must have the structure and shapes of params"):
+    with raises("vector"):
         hessian_vector_product(diagonal_loss, jnp.ones(3), jnp.ones((1, 3)), jnp.ones(4))

@@ -1,4 +1,4 @@
-"""What all measures have in common: one small program, any dtype, under ``jit`` or not."""
+"""Every measure: one small program, any dtype, under ``jit`` or not."""
 
 import functools
 
@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from optax_lookbehind._perturbation import sam_perturbation
 
-from optax_lookbehind import sharpness
+from optax_lookbehind import sam_perturbation, sharpness
 
 RULE = sam_perturbation(0.1)
 

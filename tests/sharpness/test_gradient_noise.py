@@ -1,12 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optax_lookbehind.sharpness import gradient_statistics
 from tests.support.closed_forms import gradients, quadratic, quadratic_loss
+from tests.support.errors import raises
 
 
 @settings(max_examples=10, deadline=None)
@@ -34,5 +34,5 @@ def test_a_small_variance_around_a_large_mean_survives_float32():
 
 
 def test_bad_batches_are_named():
-    with pytest.raises(ValueError, match="batches must be a pytree of arrays"):
+    with raises("batches"):
         gradient_statistics(quadratic_loss, jnp.ones(3), (np.ones((2, 3)), np.ones((3, 3))))
