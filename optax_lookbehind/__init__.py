@@ -1,5 +1,6 @@
 """Sharpness-aware training for any Optax code base: SAM, ASAM, Lookbehind-SAM, AE-SAM and more."""
 
+from optax_lookbehind._aliases.combination_methods import gnp, gsam, saner, stable_sam, wsam
 from optax_lookbehind._aliases.lookbehind_methods import lookbehind_asam, lookbehind_sam
 from optax_lookbehind._aliases.multistep_methods import (
     asam,
@@ -8,6 +9,7 @@ from optax_lookbehind._aliases.multistep_methods import (
     multistep_sam,
     sam,
 )
+from optax_lookbehind._aliases.perturbation_methods import friendly_sam, sam_on, usam, vasso
 from optax_lookbehind._aliases.policy_methods import (
     ae_lookbehind_sam,
     ae_looksam,
@@ -15,12 +17,8 @@ from optax_lookbehind._aliases.policy_methods import (
     looksam,
     ss_sam,
 )
-from optax_lookbehind._combinations import (
-    CombinationState,
-    ReuseDirectionState,
-    combination,
-    reuse_direction,
-)
+from optax_lookbehind._combination import CombinationState, combination
+from optax_lookbehind._combinations import down_weighted, renormalized, surrogate_gap, weighted
 from optax_lookbehind._core.axes import per_device_params
 from optax_lookbehind._core.types import (
     AveragedGradient,
@@ -30,7 +28,14 @@ from optax_lookbehind._core.types import (
     SharpnessAwareUpdateFn,
 )
 from optax_lookbehind._example_selection import sharpest_examples_grad_fn
+from optax_lookbehind._filters import FilterState, friendly_filter, vasso_filter
 from optax_lookbehind._lookbehind import LookbehindState, lookbehind
+from optax_lookbehind._masked_perturbation import masked_perturbation
+from optax_lookbehind._momentum_sam import (
+    MomentumSAMState,
+    momentum_sam,
+    momentum_sam_eval_params,
+)
 from optax_lookbehind._multistep import MultistepState, multistep
 from optax_lookbehind._perturbations import (
     StochasticPerturbationState,
@@ -45,6 +50,8 @@ from optax_lookbehind._policies import (
     random_policy,
 )
 from optax_lookbehind._policy import PolicyState, policy
+from optax_lookbehind._reuse_direction import ReuseDirectionState, reuse_direction
+from optax_lookbehind._wsam_decoupled import WSAMDecoupledState, wsam_decoupled
 
 __version__ = "0.1.0"
 
@@ -53,14 +60,17 @@ __all__ = [
     "AveragedGradient",
     "CombinationState",
     "Decide",
+    "FilterState",
     "GradFn",
     "LookbehindState",
+    "MomentumSAMState",
     "MultistepState",
     "PolicyState",
     "ReuseDirectionState",
     "SharpnessAwareState",
     "SharpnessAwareUpdateFn",
     "StochasticPerturbationState",
+    "WSAMDecoupledState",
     "adaptive_policy",
     "ae_lookbehind_sam",
     "ae_looksam",
@@ -68,11 +78,19 @@ __all__ = [
     "asam",
     "asam_perturbation",
     "combination",
+    "down_weighted",
     "esam",
+    "friendly_filter",
+    "friendly_sam",
+    "gnp",
+    "gsam",
     "lookbehind",
     "lookbehind_asam",
     "lookbehind_sam",
     "looksam",
+    "masked_perturbation",
+    "momentum_sam",
+    "momentum_sam_eval_params",
     "multistep",
     "multistep_asam",
     "multistep_sam",
@@ -80,10 +98,21 @@ __all__ = [
     "periodic_policy",
     "policy",
     "random_policy",
+    "renormalized",
     "reuse_direction",
     "sam",
+    "sam_on",
     "sam_perturbation",
+    "saner",
     "sharpest_examples_grad_fn",
     "ss_sam",
+    "stable_sam",
     "stochastic_perturbation",
+    "surrogate_gap",
+    "usam",
+    "vasso",
+    "vasso_filter",
+    "weighted",
+    "wsam",
+    "wsam_decoupled",
 ]

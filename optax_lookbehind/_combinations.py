@@ -1,206 +1,152 @@
-"""Combinations of the plain and the sharpness-aware gradient."""
+"""The combinations of the papers: GSAM, GNP and WSAM, Stable SAM, SANER."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.ascent import fast_params
-from optax_lookbehind._core.axes import average
-from optax_lookbehind._core.checks import check_finite, check_non_negative, check_transformation
-from optax_lookbehind._core.protocol import check_emits_gradient
+from optax_lookbehind._combination import combination
+from optax_lookbehind._core.checks import check_fraction, check_non_negative
 from optax_lookbehind._core.tree import as_accumulator, divide, dot, norm, squared_norm
-from optax_lookbehind._core.types import AveragedGradient, AxisName
 
 
-class CombinationState(NamedTuple):
-    """State of :func:`combination`.
+def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransformationExtraArgs:
+    r"""GSAM: descends on the perturbed loss and, orthogonally to that, on the surrogate gap.
 
-    Attributes:
-      step: number of training steps taken, int32, for scheduled coefficients.
-    """
+    .. math::
+      g_s - \alpha g_\perp, \qquad
+      g_\perp = g - \frac{\langle g, g_s \rangle}{\lVert g_s \rVert^2} g_s
 
-    step: jax.Array
-
-
-class ReuseDirectionState(NamedTuple):
-    """State of :func:`reuse_direction`.
-
-    Attributes:
-      step: number of training steps taken, int32, for a scheduled alpha.
-      sharp_direction: LookSAM's ``v``, the component of the last sharpness-aware gradient that is
-        orthogonal to the plain gradient, like the weights; zeros before the first.
-      inner_state: state of the wrapped transformation.
-    """
-
-    step: jax.Array
-    sharp_direction: optax.Updates
-    inner_state: optax.OptState
-
-    @property
-    def emits_gradient(self) -> bool:
-        """Always true."""
-        return True
-
-
-def combination(
-    fn: Callable[..., optax.Updates], **coefficients: optax.ScalarOrSchedule
-) -> optax.GradientTransformationExtraArgs:
-    r"""Makes a combination for ``multistep(..., combine=)`` from a function of two gradients.
-
-    Change this, which emits the perturbed gradient :math:`g_s`::
-
-      tx = optax.chain(multistep(sam_perturbation(rho=0.05)), optax.sgd(0.1))
-
-    To this, which emits :math:`(1 - \alpha) g + \alpha g_s`::
-
-      def mix(clean, perturbed, alpha):
-          return jax.tree.map(lambda g, g_s: (1 - alpha) * g + alpha * g_s, clean, perturbed)
-
-      combine = combination(mix, alpha=0.8)
-      tx = optax.chain(multistep(sam_perturbation(rho=0.05), combine=combine), optax.sgd(0.1))
-
-    With an ``axis_name`` the two gradients are combined before the average over the devices: with
-    ``sync_perturbation=False`` each device combines its own gradients.
-
-    A combination is an Optax transformation whose ``update`` gets the perturbed gradient as
-    ``updates`` and the plain one as the keyword argument ``clean``. Write one out, instead of using
-    this function, if it keeps a state of its own. That state advances once per training step, with
-    both gradients averaged over the devices; on a policy's plain step both are the plain gradient.
+    The plain gradient is decomposed along the perturbed one, and its orthogonal part is
+    *subtracted*: the loss is left as it is to first order, while the gap between the perturbed loss
+    and the loss shrinks. Use it as ``multistep(perturbation, combine=surrogate_gap(0.4))``.
 
     Args:
-      fn: ``(clean, perturbed, **coefficients) -> emitted``, all three pytrees like the weights.
-      **coefficients: numbers, or Optax schedules of the training step.
+      alpha: weight of the orthogonal part, >= 0; or an Optax schedule. 0 is SAM.
 
     Returns:
-      A :class:`optax.GradientTransformationExtraArgs`.
+      A combination: see :func:`combination`. If :math:`g_s` is zero it emits zero, because
+      :math:`-\alpha g` would be an ascent on the loss.
 
     Raises:
-      ValueError: if ``fn`` is not a function, or a coefficient neither a finite number nor a
-        schedule.
-    """
-    if not callable(fn):
-        raise ValueError(f"fn must be a function of two gradients, got {fn!r}.")
-    for name, value in coefficients.items():
-        check_finite(name, value, schedule=True)
-
-    def init_fn(params: optax.Params) -> CombinationState:
-        del params
-        return CombinationState(step=jnp.zeros([], jnp.int32))
-
-    def update_fn(
-        updates: optax.Updates,
-        state: CombinationState,
-        params: optax.Params | None = None,
-        *,
-        clean: optax.Updates,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, CombinationState]:
-        del params, extra_args
-        values = {
-            name: value(state.step) if callable(value) else value
-            for name, value in coefficients.items()
-        }
-        return fn(clean, updates, **values), CombinationState(optax.safe_increment(state.step))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def reuse_direction(
-    inner: optax.GradientTransformation,
-    alpha: optax.ScalarOrSchedule,
-    *,
-    axis_name: AxisName = None,
-) -> optax.GradientTransformationExtraArgs:
-    r"""Adds the direction of the last sharpness-aware gradient to a policy's plain steps (LookSAM).
-
-    On the steps where the policy applies ``inner``, which returns :math:`u`, emit u and keep
-
-    .. math:: v = u - \frac{\langle u, g \rangle}{\lVert g \rVert^2} \, g
-
-    On plain steps emit
-
-    .. math:: g + \alpha \, \frac{\lVert g \rVert}{\lVert v \rVert} \, v
-
-    or g as long as there is no v. Change this::
-
-      tx = optax.chain(periodic_policy(sam(rho=0.05), period=5), optax.sgd(0.1))
-
-    To::
-
-      inner = reuse_direction(sam(rho=0.05), alpha=0.5)
-      tx = optax.chain(periodic_policy(inner, period=5), optax.sgd(0.1))
-
-    It goes between the policy and what the policy applies. Outside a policy every step is
-    sharpness-aware and it changes nothing. No gradient is added; the state holds one copy of the
-    weights.
-
-    Args:
-      inner: any sharpness-aware transformation that emits a gradient, with the same ``axis_name``.
-        Where its plain step is not g itself (``lookbehind``: :math:`k \alpha_t g`), that takes the
-        place of g in what is emitted.
-      alpha: length of the added component relative to the gradient, >= 0; or an Optax schedule,
-        which counts training steps.
-      axis_name: the mapped axis over which gradients are averaged.
-
-    Returns:
-      A :class:`optax.GradientTransformationExtraArgs`.
-
-    Raises:
-      ValueError: if ``alpha`` is not a finite number >= 0; in ``init`` if ``inner`` is not
-        sharpness-aware or emits a final update.
+      ValueError: if ``alpha`` is not a finite number >= 0.
 
     References:
-      Liu et al., `Towards Efficient and Scalable Sharpness-Aware Minimization
-      <https://arxiv.org/abs/2203.02714>`_, CVPR 2022, Algorithm 1.
+      Zhuang et al., `Surrogate Gap Minimization Improves Sharpness-Aware Training
+      <https://arxiv.org/abs/2203.08065>`_, ICLR 2022, Algorithm 1; the authors' code,
+      https://github.com/juntang-zhuang/GSAM.
     """
-    check_transformation("inner", inner)
     check_non_negative("alpha", alpha, schedule=True)
-    inner = optax.with_extra_args_support(inner)
 
-    def init_fn(params: optax.Params) -> ReuseDirectionState:
-        inner_state = inner.init(params)
-        check_emits_gradient("reuse_direction", inner_state)
-        return ReuseDirectionState(
-            step=jnp.zeros([], jnp.int32),
-            sharp_direction=optax.tree.zeros_like(fast_params(params)),
-            inner_state=inner_state,
-        )
+    def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
+        g, g_s = as_accumulator(clean), as_accumulator(perturbed)
+        squared = squared_norm(g_s)
+        orthogonal = optax.tree.add_scale(g, -divide(dot(g, g_s), squared), g_s)
+        return optax.tree.add_scale(g_s, -jnp.where(squared == 0, 0, alpha), orthogonal)
 
-    def update_fn(
-        updates: optax.Updates,
-        state: ReuseDirectionState,
-        params: optax.Params | None = None,
-        *,
-        sharpness_aware: bool = True,
-        averaged: AveragedGradient | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, ReuseDirectionState]:
-        if sharpness_aware:
-            averaged = average(updates, axis_name, averaged)
-            g = averaged.mean
-        extra_args |= {"sharpness_aware": sharpness_aware, "averaged": averaged}
-        u, inner_state = inner.update(updates, state.inner_state, params, **extra_args)
-        v = state.sharp_direction
-        if sharpness_aware:
-            v = optax.tree.cast_like(_orthogonal_component(u, g), v)
-        else:
-            alpha_t = alpha(state.step) if callable(alpha) else alpha
-            u = optax.tree.cast_like(_add_direction(u, v, alpha_t), updates)
-        return u, ReuseDirectionState(optax.safe_increment(state.step), v, inner_state)
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return combination(combine, alpha=alpha)
 
 
-def _orthogonal_component(u: optax.Updates, g: optax.Updates) -> optax.Updates:
-    """``u - (<u, g> / |g|^2) g``."""
-    projection = divide(dot(u, g), squared_norm(g))
-    return optax.tree.add_scale(as_accumulator(u), -projection, as_accumulator(g))
+def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> optax.GradientTransformationExtraArgs:
+    r"""Weighs the plain and the perturbed gradient: penalizing the gradient norm (GNP), and WSAM.
+
+    .. math:: (1 - \alpha) g + \alpha g_s
+
+    Use it as ``multistep(perturbation, combine=weighted(0.8))``. (The default of GNP's code
+    normalizes the plain gradient to length 1 first; its paper and README do not, and neither does
+    this.)
+
+    Args:
+      alpha: weight of the perturbed gradient, >= 0; or an Optax schedule. 0 is the plain gradient,
+        1 is SAM, and more than 1 weighs the sharpness more than SAM does.
+
+    Returns:
+      A combination: see :func:`combination`. If :math:`g_s` is zero and alpha above 1, it emits
+      zero, because :math:`(1 - \alpha) g` would be an ascent on the loss.
+
+    Raises:
+      ValueError: if ``alpha`` is not a finite number >= 0.
+
+    References:
+      Zhao et al., `Penalizing Gradient Norm for Efficiently Improving Generalization in Deep
+      Learning <https://arxiv.org/abs/2202.03599>`_, ICML 2022; the authors' code,
+      https://github.com/zhaoyang-0204/gnp.
+    """
+    check_non_negative("alpha", alpha, schedule=True)
+
+    def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
+        g, g_s = as_accumulator(clean), as_accumulator(perturbed)
+        plain_weight = jnp.where((alpha > 1) & (norm(g_s) == 0), 0, 1 - alpha)
+        return optax.tree.add(optax.tree.scale(plain_weight, g), optax.tree.scale(alpha, g_s))
+
+    return combination(combine, alpha=alpha)
 
 
-def _add_direction(g: optax.Updates, v: optax.Updates, alpha: Any) -> optax.Updates:
-    """``g + alpha (|g| / |v|) v``; ``g`` if ``v`` is zero."""
-    scale = alpha * divide(norm(g), norm(v))
-    return optax.tree.add_scale(as_accumulator(g), scale, as_accumulator(v))
+def renormalized() -> optax.GradientTransformationExtraArgs:
+    r"""Gives the perturbed gradient the length of the plain one: Stable SAM.
+
+    .. math:: \frac{\lVert g \rVert}{\lVert g_s \rVert} \, g_s
+
+    SAM's gradient grows with rho and can make a learning rate unstable that suits plain training;
+    this one has the plain gradient's length. Use it as
+    ``multistep(perturbation, combine=renormalized())``.
+
+    Returns:
+      A combination: see :func:`combination`. If :math:`g_s` is zero it emits zero.
+
+    References:
+      Tan et al., `Stabilizing Sharpness-aware Minimization Through A Simple Renormalization
+      Strategy <https://arxiv.org/abs/2401.07250>`_, JMLR 2025; the authors' code,
+      https://github.com/cltan023/stablesam2024.
+    """
+
+    def combine(clean: optax.Updates, perturbed: optax.Updates) -> optax.Updates:
+        g_s = as_accumulator(perturbed)
+        return optax.tree.scale(divide(norm(clean), norm(g_s)), g_s)
+
+    return combination(combine)
+
+
+def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransformationExtraArgs:
+    r"""Shrinks the perturbed gradient where it is smaller than the plain one: SANER.
+
+    .. math::
+      (1 - \alpha m) \circ g_s, \qquad m_j = 1 \text{ if } 0 < g_{s,j} / g_j < 1 \text{ else } 0
+
+    elementwise. With noisy labels these components fit the noise, the authors find. Use it as
+    ``multistep(perturbation, combine=down_weighted(0.5))``.
+
+    Args:
+      alpha: how much of those components is taken away, in [0, 1]; or an Optax schedule, such as
+        ``optax.linear_schedule(0.0, 0.5, steps)``: the authors warm up from 0 over 50 epochs. 0 is
+        SAM. (The authors' class calls 1 - alpha ``alpha``; this is the paper's.)
+
+    Returns:
+      A combination: see :func:`combination`.
+
+    Raises:
+      ValueError: if ``alpha`` is outside [0, 1].
+
+    References:
+      Luong et al., `Understanding SAM's Robustness to Noisy Labels through Gradient Down-weighting
+      <https://arxiv.org/abs/2411.17132>`_, AISTATS 2026; the authors' code,
+      https://github.com/lhchau/sam-label-noise.
+    """
+    check_fraction("alpha", alpha, schedule=True)
+
+    def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
+        def shrink(g: jax.Array, g_s: jax.Array) -> jax.Array:
+            # 0 < g_s / g < 1 without the division, which a zero g would not survive.
+            smaller = (jnp.sign(g_s) == jnp.sign(g)) & (jnp.abs(g_s) < jnp.abs(g))
+            return jnp.where(smaller, 1 - alpha, 1) * g_s
+
+        return jax.tree.map(shrink, as_accumulator(clean), as_accumulator(perturbed))
+
+    return combination(combine, alpha=alpha)
+
+
+def sharpness_weight(gamma: Any) -> Any:
+    """WSAM's weight of the sharpness: ``gamma / (1 - gamma)``."""
+    check_fraction("gamma", gamma, one=False)
+    return gamma / (1 - gamma)

@@ -5,9 +5,9 @@ import optax
 
 from optax_lookbehind._aliases.lookbehind_methods import lookbehind_sam
 from optax_lookbehind._aliases.multistep_methods import sam
-from optax_lookbehind._combinations import reuse_direction
 from optax_lookbehind._core.types import Alpha, AxisName
 from optax_lookbehind._policies import adaptive_policy, periodic_policy, random_policy
+from optax_lookbehind._reuse_direction import reuse_direction
 
 
 def ae_sam(

@@ -13,7 +13,9 @@ state the property emits_gradient."""
 
 _COMPLETE = """\
 {wrapper} cannot wrap a method that holds the optimizer and emits the final update, as {state} of \
-inner says, because {wrapper} emits a gradient. Put the optimizer behind it instead of inside: \
+inner says, because {wrapper} emits a gradient. Wrap a method that emits a gradient \
+(lookbehind_sam without fast_optimizer, wsam instead of wsam_decoupled; momentum_sam has no such \
+form) and put the optimizer behind it: \
 optax.chain(adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps), optimizer)."""
 
 

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optax_lookbehind as ol
 from benchmarks.hlo import count_all_reduces
-from tests.support.problems import batches, classification_loss, network
+from tests.support.problems import batches, classification_loss, is_vector, network
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 DEVICES, STEPS = 8, 6
@@ -39,6 +39,13 @@ METHODS = {
     "looksam": lambda **over: optax.chain(ol.looksam(0.1, 0.5, 2, **over), optax.sgd(0.1)),
     "ss_sam": lambda **over: optax.chain(ol.ss_sam(0.1, **over), optax.sgd(0.1)),
     "esam": lambda **over: optax.chain(ol.esam(0.1, **over), optax.sgd(0.1)),
+    "gsam": lambda **over: optax.chain(ol.gsam(0.1, **over), optax.sgd(0.1)),
+    "stable_sam": lambda **over: optax.chain(ol.stable_sam(0.1, **over), optax.sgd(0.1)),
+    "saner": lambda **over: optax.chain(ol.saner(0.1, **over), optax.sgd(0.1)),
+    "sam_on": lambda **over: optax.chain(ol.sam_on(0.1, is_vector, **over), optax.sgd(0.1)),
+    "friendly_sam": lambda **over: optax.chain(ol.friendly_sam(0.1, **over), optax.sgd(0.1)),
+    "vasso": lambda **over: optax.chain(ol.vasso(0.1, 0.4, **over), optax.sgd(0.1)),
+    "wsam_decoupled": lambda **over: ol.wsam_decoupled(optax.adam(1e-2), 1e-2, 0.1, **over),
 }
 
 
@@ -348,3 +355,24 @@ def test_unsynced_gradients_are_averaged_together(make, expected):
 )
 def test_a_policy_averages_the_plain_gradient_once(make, expected):
     assert all_reduces(make(axis_name="data")) == expected
+
+
+TWO_GRADIENTS = {
+    "gsam": ol.gsam,
+    "gnp": ol.gnp,
+    "wsam": ol.wsam,
+    "stable_sam": ol.stable_sam,
+    "saner": ol.saner,
+    "usam": ol.usam,
+    "sam_on": functools.partial(ol.sam_on, mask=True),
+    "friendly_sam": ol.friendly_sam,
+    "vasso": ol.vasso,
+    "wsam_decoupled": functools.partial(ol.wsam_decoupled, optax.adam(0.1), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", TWO_GRADIENTS)
+def test_methods_of_two_gradients_average_each_once_and_unsynced_both_together(name):
+    make = functools.partial(TWO_GRADIENTS[name], rho=0.1, axis_name="data")
+    assert all_reduces(make()) == 2
+    assert all_reduces(make(sync_perturbation=False)) == 1

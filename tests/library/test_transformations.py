@@ -7,13 +7,21 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-from tests.support.problems import CHAINED, COMPLETE, batches, make_step, network, optimizers
+from tests.support.problems import (
+    CHAINED,
+    COMPLETE,
+    batches,
+    is_vector,
+    make_step,
+    network,
+    optimizers,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 # The others are made of the same blocks.
 REPRESENTATIVES = {
     "sam", "multistep_asam", "lookbehind_sam_adaptive", "lookbehind_asam", "ae_looksam", "ss_sam",
-    "esam", "lookbehind_adam",
+    "esam", "lookbehind_adam", "gsam", "sam_on", "friendly_sam", "momentum_sam", "wsam_decoupled",
 }  # fmt: skip
 METHODS = [
     name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow)
@@ -122,14 +130,17 @@ def test_a_zero_gradient_changes_nothing_and_makes_no_nan(name):
 
 
 @pytest.mark.parametrize("where", ["updates", "grad_fn"])
-def test_a_nan_gradient_is_not_hidden(tx, where):
-    params = network()[0]
+@pytest.mark.parametrize("name", METHODS)
+def test_a_nan_gradient_is_not_hidden(name, where):
+    if name == "momentum_sam":  # takes no other gradient
+        where = "updates"
+    tx, params = optimizers()[name], network()[0]
     ones = jax.tree.map(jnp.ones_like, params)
     nans = jax.tree.map(lambda x: x * jnp.nan, ones)
     first, later = (nans, ones) if where == "updates" else (ones, nans)
     if where == "updates":
         # Weights that the NaN perturbation reached must show in what grad_fn returns.
-        grad_fn = lambda p, i: jax.tree.map(lambda o, w: o + 0 * w, later, p)
+        grad_fn = lambda p, i: jax.tree.map(lambda o: o + 0 * optax.tree.sum(p), later)
     else:
         grad_fn = lambda p, i: later
     updates, _ = tx.update(first, tx.init(params), params, grad_fn=grad_fn)
@@ -201,6 +212,15 @@ def test_a_method_may_be_constructed_inside_jit(name):
         (ol.ss_sam, (), {"rho": 0.05, "key": 3}),
         (ol.esam, (), {"rho": 0.05, "beta": 0.5}),
         (ol.ae_lookbehind_sam, ("k",), {"k": 2, "rho": 0.05, "alpha": 0.5, "total_steps": 20}),
+        (ol.gsam, (), {"rho": 0.05, "alpha": 0.4}),
+        (ol.gnp, (), {"rho": 0.05, "alpha": 0.8}),
+        (ol.wsam, (), {"rho": 0.05, "gamma": 0.9}),
+        (ol.stable_sam, (), {"rho": 0.05}),
+        (ol.saner, (), {"rho": 0.05, "alpha": 0.5}),
+        (ol.sam_on, ("mask",), {"rho": 0.05, "mask": is_vector}),
+        (ol.usam, (), {"rho": 0.05}),
+        (ol.friendly_sam, (), {"rho": 0.05, "sigma": 0.5, "decay": 0.8}),
+        (ol.vasso, (), {"rho": 0.05, "theta": 0.4}),
     ],
 )
 def test_inject_hyperparams_makes_every_scalar_adjustable(factory, static, arguments):
@@ -219,6 +239,24 @@ def test_inject_hyperparams_makes_every_scalar_adjustable(factory, static, argum
     plain = factory(**arguments | {"rho": 1.0})
     expected, _ = plain.update(grad_fn(params, 0), plain.init(params), params, grad_fn=grad_fn)
     assert_close(update(state, params)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments"),
+    [
+        (ol.momentum_sam, {"optimizer": optax.sgd(0.1, momentum=0.9), "rho": 0.05}),
+        (
+            ol.wsam_decoupled,
+            {"optimizer": optax.adam(1e-2), "learning_rate": 1e-2, "rho": 0.05, "gamma": 0.6},
+        ),
+    ],
+)
+def test_inject_hyperparams_makes_the_scalars_of_complete_methods_adjustable(factory, arguments):
+    params, data = network()[0], batches()
+    expected, _, _ = run(factory(**arguments), params, data)
+    result, state, _ = run(optax.inject_hyperparams(factory)(**arguments), params, data)
+    assert_close(result, expected, rtol=1e-5, atol=1e-7)
+    assert arguments.keys() - {"optimizer"} <= state.hyperparams.keys()
 
 
 def test_inject_hyperparams_takes_schedules():

@@ -24,6 +24,15 @@ CHAINED = {
     "esam": lambda: ol.esam(0.05),
     "ae_lookbehind_sam": lambda: ol.ae_lookbehind_sam(2, 0.05, "adaptive", total_steps=20),
     "lookbehind_switch": lambda: ol.lookbehind_sam(2, 0.05, 0.5, switch_minibatch=True),
+    "gsam": lambda: ol.gsam(0.05),
+    "gnp": lambda: ol.gnp(0.05),
+    "wsam": lambda: ol.wsam(0.05),
+    "stable_sam": lambda: ol.stable_sam(0.05),
+    "saner": lambda: ol.saner(0.05),
+    "sam_on": lambda: ol.sam_on(0.05, is_vector),
+    "usam": lambda: ol.usam(0.05),
+    "friendly_sam": lambda: ol.friendly_sam(0.05),
+    "vasso": lambda: ol.vasso(0.05, theta=0.4),
 }
 # Those that carry the optimizer inside.
 COMPLETE = {
@@ -33,7 +42,14 @@ COMPLETE = {
     "lookbehind_adam": lambda: ol.lookbehind_asam(
         2, 0.5, 0.5, fast_optimizer=optax.adamw(1e-2, weight_decay=1e-3)
     ),
+    "momentum_sam": lambda: ol.momentum_sam(optax.sgd(0.1, momentum=0.9), 0.05),
+    "wsam_decoupled": lambda: ol.wsam_decoupled(optax.adam(1e-2), 1e-2, 0.05),
 }
+
+
+def is_vector(params):
+    """A mask that is True on biases, and wherever weights are a single vector."""
+    return jax.tree.map(lambda w: w.ndim == 1, params)
 
 
 def optimizers(learning_rate=0.1):

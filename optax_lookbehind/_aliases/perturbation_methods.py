@@ -1,0 +1,103 @@
+"""SAM with another perturbation: SAM-ON, USAM, Friendly SAM and VaSSO."""
+
+import optax
+
+from optax_lookbehind._core.checks import check_positive
+from optax_lookbehind._core.types import AxisName, Mask
+from optax_lookbehind._filters import friendly_filter, vasso_filter
+from optax_lookbehind._masked_perturbation import masked_perturbation
+from optax_lookbehind._multistep import multistep
+from optax_lookbehind._perturbations import sam_perturbation
+
+
+def sam_on(
+    rho: optax.ScalarOrSchedule,
+    mask: Mask,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM that perturbs only what the mask selects: normalization layers (SAM-ON). 2 gradients.
+
+    ``multistep(masked_perturbation(sam_perturbation(rho), mask))``: see
+    :func:`masked_perturbation`, which also takes ASAM's rule. ``mask`` should be True on the scales
+    and shifts of the normalization layers and False elsewhere; good radii are larger than SAM's.
+    (A callable needs ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
+
+    References:
+      Mueller et al., `SAM-ON <https://arxiv.org/abs/2306.04226>`_, NeurIPS 2023.
+    """
+    return multistep(
+        masked_perturbation(sam_perturbation(rho), mask),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def usam(
+    rho: optax.ScalarOrSchedule,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    r"""SAM without the normalization of the gradient: :math:`e = \rho g` (USAM). 2 gradients.
+
+    ``multistep(optax.scale_by_learning_rate(rho, flip_sign=False))``: see :func:`multistep`.
+    ``rho`` is a step size here, in the units of a learning rate, > 0, or an Optax schedule; a large
+    gradient makes a large perturbation, so the step size of SAM's proofs rather than its radius.
+
+    References:
+      Dai, Ahn and Sra, `The Crucial Role of Normalization in Sharpness-Aware Minimization
+      <https://arxiv.org/abs/2305.15287>`_, NeurIPS 2023.
+    """
+    check_positive("rho", rho, schedule=True)
+    return multistep(
+        optax.scale_by_learning_rate(rho, flip_sign=False),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def friendly_sam(
+    rho: optax.ScalarOrSchedule,
+    sigma: float = 1.0,
+    decay: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM along what distinguishes this minibatch's gradient (Friendly SAM). 2 gradients.
+
+    ``multistep(optax.chain(friendly_filter(sigma, decay), sam_perturbation(rho)))``: see
+    :func:`friendly_filter`. The authors use ``rho=0.2`` on CIFAR-100.
+
+    References:
+      Li et al., `Friendly SAM <https://arxiv.org/abs/2403.12350>`_, CVPR 2024.
+    """
+    return multistep(
+        optax.chain(friendly_filter(sigma, decay), sam_perturbation(rho)),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def vasso(
+    rho: optax.ScalarOrSchedule,
+    theta: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM along a running mean of gradients (VaSSO). 2 gradients.
+
+    ``multistep(optax.chain(vasso_filter(theta), sam_perturbation(rho)))``: see
+    :func:`vasso_filter`.
+
+    References:
+      Li and Giannakis, `VaSSO <https://arxiv.org/abs/2309.15639>`_, NeurIPS 2023.
+    """
+    return multistep(
+        optax.chain(vasso_filter(theta), sam_perturbation(rho)),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )

@@ -1,0 +1,136 @@
+"""WSAM with the sharpness term decoupled from the optimizer."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optax_lookbehind._combinations import sharpness_weight
+from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
+from optax_lookbehind._core.checks import check_devices, check_positive, check_transformation
+from optax_lookbehind._core.tree import as_accumulator, norm
+from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
+from optax_lookbehind._perturbations import sam_perturbation
+
+
+class WSAMDecoupledState(NamedTuple):
+    """State of :func:`wsam_decoupled`.
+
+    Attributes:
+      step: number of training steps taken, int32, for a scheduled learning rate.
+      perturbation_state: state of SAM's rule.
+      optimizer_state: state of the optimizer.
+    """
+
+    step: jax.Array
+    perturbation_state: optax.OptState
+    optimizer_state: optax.OptState
+
+    @property
+    def emits_gradient(self) -> bool:
+        """Always false: the result is the final update."""
+        return False
+
+
+def wsam_decoupled(
+    optimizer: optax.GradientTransformation,
+    learning_rate: optax.ScalarOrSchedule,
+    rho: optax.ScalarOrSchedule,
+    gamma: float = 0.9,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    r"""WSAM with a sharpness term of its own: the optimizer sees the plain gradient only.
+
+    .. math::
+      w \leftarrow w + u(g) - \eta \, \frac{\gamma}{1 - \gamma} (g_s - g)
+
+    with u the optimizer's update for the plain gradient g and :math:`g_s = \nabla L(w + e)`: the
+    sharpness term has no momentum and no weight decay. With plain SGD it equals :func:`wsam`.
+    Change this::
+
+      tx = optax.adamw(1e-3)
+      ...
+      updates, state = tx.update(grads, state, params)
+
+    To::
+
+      tx = wsam_decoupled(optax.adamw(1e-3), learning_rate=1e-3, rho=0.05, gamma=0.9)
+      ...
+      updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+
+    A step costs two gradients, the caller's included.
+
+    Args:
+      optimizer: any Optax optimizer, complete: nothing is chained behind
+        :func:`wsam_decoupled`, and no policy wraps it.
+      learning_rate: eta, of the sharpness term; the optimizer's own, a number or a schedule.
+      rho: radius of SAM's ball; see :func:`sam_perturbation`.
+      gamma: weight of the sharpness, in [0, 1). 0 is the optimizer alone, 0.5 weighs the sharpness
+        as SAM does and 0.9, the default, nine times as much.
+      axis_name: the mapped axis; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits the final update. Where
+      :math:`g_s` is zero the sharpness term is left out: it would be an ascent on the loss.
+
+    Raises:
+      ValueError: if ``gamma`` is outside [0, 1), ``rho`` or ``learning_rate`` not a finite number
+        > 0; in ``update`` if ``params`` or ``grad_fn`` is missing.
+
+    References:
+      Yue et al., `Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization
+      Term <https://arxiv.org/abs/2305.15817>`_, KDD 2023; the authors' code, atorch's
+      ``WeightedSAM`` with ``decouple=True``.
+    """
+    check_transformation("optimizer", optimizer)
+    check_positive("learning_rate", learning_rate, schedule=True)
+    check_devices(axis_name, sync_perturbation)
+    alpha = sharpness_weight(gamma)
+    perturbation = sam_perturbation(rho)
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    def init_fn(params: optax.Params) -> WSAMDecoupledState:
+        params = fast_params(params)
+        return WSAMDecoupledState(
+            jnp.zeros([], jnp.int32), perturbation.init(params), optimizer.init(params)
+        )
+
+    def update_fn(
+        updates: optax.Updates,
+        state: WSAMDecoupledState,
+        params: optax.Params | None = None,
+        *,
+        grad_fn: GradFn | None = None,
+        averaged: AveragedGradient | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, WSAMDecoupledState]:
+        gradient = bind_gradient(
+            updates,
+            params,
+            grad_fn,
+            axis_name=axis_name,
+            sync_perturbation=sync_perturbation,
+            averaged=averaged,
+        )
+        w, g = fast_params(params), gradient.shared
+        first = jnp.zeros([], jnp.int32)
+        p, g_s = gradient.p_0, gradient.g_0
+        _, g_s = ascent_step(perturbation, state.perturbation_state, gradient, p, g_s, first)
+        g_s = gradient.mean(g_s)
+
+        u, optimizer_state = optimizer.update(g, state.optimizer_state, w, **extra_args)
+        eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        # w <- w + u(g) - eta gamma / (1 - gamma) (g_s - g)
+        weight = jnp.where(norm(g_s) == 0, 0, eta * alpha)
+        sharpness = optax.tree.sub(as_accumulator(g_s), as_accumulator(g))
+        emitted = optax.tree.add_scale(as_accumulator(u), -weight, sharpness)
+        perturbation_state = advance_state(perturbation, state.perturbation_state, g, w)
+        return optax.tree.cast_like(emitted, updates), WSAMDecoupledState(
+            optax.safe_increment(state.step), perturbation_state, optimizer_state
+        )
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
