@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
@@ -26,7 +27,8 @@ from experiments.methods.table import method
 from experiments.training import run_dir as files
 from experiments.training.checkpoints import kept_epochs, read_fields
 from experiments.training.method_switch import methods_by_epoch
-from experiments.training.state import weights_of
+from experiments.training.setup import make_transformation
+from experiments.training.state import TrainState, weights_of
 
 _MAX_LISTED = 20  # items in an error message
 
@@ -170,11 +172,16 @@ def _at_epoch(run: Run, epoch: int) -> Run:
 def _read(run: Run, epoch: int) -> Checkpoint:
     model = abstract_model(run.architecture)
     _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    bound = method(methods_by_epoch(run.config)[epoch - 1])
     # As the method wraps them: for Lookahead, fast and slow weights.
-    wrap_params = method(methods_by_epoch(run.config)[epoch - 1]).row.wrap_params
-    abstract = {"params": jax.eval_shape(wrap_params, params), "batch_stats": statistics}
-    state = read_fields(run.path / files.CHECKPOINTS, epoch, abstract)
-    return Checkpoint(epoch, weights_of(state["params"]), state["batch_stats"])
+    params = jax.eval_shape(bound.row.wrap_params, params)
+    abstract = {"params": params, "batch_stats": statistics}
+    if bound.row.trains_perturbed_weights:  # its structure does not depend on the number of steps
+        tx = make_transformation(run.config, bound, total_steps=1)
+        abstract["opt_state"] = jax.eval_shape(tx.init, params)
+    fields = read_fields(run.path / files.CHECKPOINTS, epoch, abstract)
+    weights = weights_of(TrainState(**({"opt_state": (), "key": None} | fields)))
+    return Checkpoint(epoch, jax.tree.map(np.asarray, weights), fields["batch_stats"])
 
 
 def _listed(items: Iterable[Any]) -> str:

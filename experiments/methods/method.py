@@ -37,6 +37,8 @@ class Method(NamedTuple):
       wrap_params: ``weights -> params`` of the transformation, e.g. ``optax.LookaheadParams``.
       selects_examples: whether perturbed gradients are taken on the fraction ``gamma`` of the
         examples whose loss the perturbation raised most.
+      trains_perturbed_weights: whether the params are perturbed weights, so that the weights to
+        evaluate also depend on the optimizer's state (``training.state.weights_of``).
     """
 
     title: str
@@ -46,6 +48,7 @@ class Method(NamedTuple):
     wrap_optimizer: Callable[[Any, Arguments], optax.GradientTransformation] = lambda tx, _: tx
     wrap_params: Callable[[optax.Params], optax.Params] = lambda weights: weights
     selects_examples: bool = False
+    trains_perturbed_weights: bool = False
 
 
 class BoundMethod(NamedTuple):

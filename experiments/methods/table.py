@@ -12,7 +12,7 @@ import optax
 
 import optax_lookbehind as ol
 from experiments.configs.lookup import unknown
-from experiments.methods import spec
+from experiments.methods import masks, spec
 from experiments.methods.method import Arguments, BoundMethod, Method
 
 
@@ -24,6 +24,26 @@ def _mean_gradient(
     if axis_name is None:
         return optax.identity()
     return optax.stateless(lambda grads, params: jax.lax.pmean(grads, axis_name))
+
+
+def _sam_on(
+    rho: float, axis_name: str | None = None, sync_perturbation: bool = True
+) -> optax.GradientTransformation:
+    """SAM on the normalization layers."""
+    return ol.sam_on(
+        rho, masks.normalization, axis_name=axis_name, sync_perturbation=sync_perturbation
+    )
+
+
+def _momentum_sam(
+    optimizer: optax.GradientTransformation,
+    rho: float,
+    axis_name: str | None = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformation:
+    """Momentum-SAM, for the averaged gradient."""
+    averaged = _mean_gradient(axis_name, sync_perturbation)
+    return optax.chain(averaged, ol.momentum_sam(optimizer, rho))
 
 
 def _lookahead(
@@ -48,6 +68,8 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
 # 3.2 and 4.1), eta as in ASAM (Kwon et al., 2021), beta and gamma as in ESAM (Du et al., 2022). The
 # former does not state k and alpha of Lookahead, and the latter searches LookSAM's alpha in 0.1,
 # 0.3, 0.6, 0.9 without stating the result: those are this project's choice.
+# The other methods have SAM's rho, or for other units (usam, sam_on) this project's choice, and
+# otherwise the defaults of their authors' code.
 _SAM = {"rho": 0.05}
 _ASAM = {"rho": 0.5, "eta": 0.01}
 _MULTISTEP = {"average": False, "rho_over_k": False}
@@ -97,6 +119,23 @@ METHODS: dict[str, Method] = {
     "looksam": Method("LookSAM", ol.looksam, {**_SAM, "alpha": 0.5, "period": 5}),
     "ss_sam": Method("SS-SAM", ol.ss_sam, {**_SAM, "probability": 0.5}),
     "esam": Method("ESAM", ol.esam, {**_SAM, "beta": 0.6, "gamma": 0.5}, selects_examples=True),
+    "gsam": Method("GSAM", ol.gsam, {**_SAM, "alpha": 0.4}),
+    "gnp": Method("GNP", ol.gnp, {**_SAM, "alpha": 0.8}),
+    "wsam": Method("WSAM (coupled)", ol.wsam, {**_SAM, "gamma": 0.9}),
+    "wsam_decoupled": Method("WSAM", ol.wsam_decoupled, {**_SAM, "gamma": 0.9}),
+    "stable_sam": Method("Stable SAM", ol.stable_sam, _SAM),
+    "saner": Method("SANER", ol.saner, {**_SAM, "alpha": 0.5}),
+    "sam_on": Method("SAM-ON", _sam_on, {"rho": 0.5}),
+    "usam": Method("USAM", ol.usam, _SAM),
+    "friendly_sam": Method("Friendly SAM", ol.friendly_sam, {**_SAM, "sigma": 1.0, "decay": 0.9}),
+    "vasso": Method("VaSSO", ol.vasso, {**_SAM, "theta": 0.9}),
+    "momentum_sam": Method(
+        "Momentum-SAM",
+        _momentum_sam,
+        {"rho": 0.3},
+        ascent_steps=0,
+        trains_perturbed_weights=True,
+    ),
 }
 
 ALIASES = {"sgd": "none"}  # the base optimizer alone, by the name of the usual one

@@ -61,7 +61,7 @@ def convert_state(
       state: state of the previous method.
       num_steps: number of training steps taken.
     """
-    params = wrap_params(weights_of(state.params))
+    params = wrap_params(weights_of(state))
     leaves = jax.tree.leaves(state.opt_state, is_leaf=_is_optimizer)
     (kept,) = filter(_is_optimizer, leaves)
     opt_state = jax.tree.map(

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments.configs.lookup import look_up
 from experiments.configs.validation import check_ranges
 from experiments.data.pipeline import Pipeline
+from experiments.methods.method import BoundMethod
 from experiments.methods.optimizers import optimizer
 from experiments.methods.table import method
 from experiments.parallel import microbatches
@@ -64,10 +65,7 @@ def make_trainer(
 ) -> Trainer:
     """Returns the compiled functions that train with one of the config's methods."""
     bound = method(method_text)
-    tx = bound.build(config, config.epochs * steps_per_epoch)
-    if config.skip_nonfinite:
-        tx = skip_nonfinite(optax.with_extra_args_support(tx), config.skip_nonfinite)
-    tx = optax.with_extra_args_support(tx)
+    tx = make_transformation(config, bound, config.epochs * steps_per_epoch)
     num_parts, per_device = config.microbatches, config.per_device_perturbation
     step_config = StepConfig(
         task,
@@ -93,7 +91,7 @@ def make_trainer(
         return to_devices(state, sharding)
 
     def measure(state: TrainState) -> Mapping[str, float] | None:
-        model = nnx.merge(step_config.graphdef, weights_of(state.params), state.batch_stats)
+        model = nnx.merge(step_config.graphdef, weights_of(state), state.batch_stats)
         model.eval()
         return task.measure(model)
 
@@ -108,6 +106,14 @@ def make_trainer(
         score=task.score,
         sharding=sharding,
     )
+
+
+def make_transformation(
+    config: ConfigDict, bound: BoundMethod, total_steps: int
+) -> optax.GradientTransformationExtraArgs:
+    """Returns the gradient transformation of a run: the method, and skipping if configured."""
+    tx = optax.with_extra_args_support(bound.build(config, total_steps))
+    return skip_nonfinite(tx, config.skip_nonfinite) if config.skip_nonfinite else tx
 
 
 def abstract_state(trainer: Trainer) -> TrainState:

@@ -6,6 +6,8 @@ import jax
 import optax
 from flax import nnx
 
+import optax_lookbehind as ol
+
 Metrics = dict[str, jax.Array]
 
 
@@ -25,9 +27,16 @@ class TrainState(NamedTuple):
     key: jax.Array
 
 
-def weights_of(params: optax.Params) -> nnx.State:
-    """The weights to evaluate and to keep: for Lookahead, the slow ones."""
-    return params.slow if isinstance(params, optax.LookaheadParams) else params
+def weights_of(state: TrainState) -> nnx.State:
+    """The weights to evaluate and to keep.
+
+    For Lookahead these are the slow ones, for Momentum-SAM those without the perturbation.
+    """
+    if isinstance(state.params, optax.LookaheadParams):
+        return state.params.slow
+    if optax.tree.get(state.opt_state, "MomentumSAMState") is not None:
+        return ol.momentum_sam_eval_params(state.opt_state, state.params)
+    return state.params
 
 
 def fast_weights_of(params: optax.Params) -> nnx.State:

@@ -170,6 +170,6 @@ def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
 
 def evaluate(task: Task, graphdef: nnx.GraphDef, state: TrainState, batch: Batch) -> Metrics:
     """Sums of the task's metrics over the batch, with BatchNorm's running statistics."""
-    model = nnx.merge(graphdef, weights_of(state.params), state.batch_stats)
+    model = nnx.merge(graphdef, weights_of(state), state.batch_stats)
     model.eval()
     return task.evaluate(model, batch)
