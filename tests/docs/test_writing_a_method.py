@@ -67,6 +67,13 @@ def test_the_rule_spends_its_budget(scope):
     np.testing.assert_array_equal(zero, [0, 0])
 
 
+def test_the_combination_is_the_librarys_gsam(scope):
+    g, g_s = np.array([1.0, 2.0]), np.array([2.0, -1.0])
+    combine = scope["ol"].surrogate_gap(0.4)
+    expected, _ = combine.update(g_s, combine.init(g), clean=g)
+    np.testing.assert_allclose(scope["surrogate_gap"](g, g_s, 0.4), expected, rtol=1e-6)
+
+
 def test_a_row_of_the_table_registers_a_method_for_experiments(scope, monkeypatch):
     from experiments.configs import digits
     from experiments.methods import table
