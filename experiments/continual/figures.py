@@ -8,6 +8,7 @@ import numpy as np
 matplotlib.use("Agg")  # files, not windows
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 _ANNOTATED = 10  # tasks up to which the cells of the heat map show their numbers
 
@@ -22,7 +23,7 @@ def accuracies(path: Path, matrix: np.ndarray, title: str) -> None:
     means = [100 * matrix[i, : i + 1].mean() for i in range(len(tasks))]
     axis.plot(tasks, means, color="black", lw=2.5, label="mean over the tasks so far")
     axis.set(xlabel="tasks trained", ylabel="accuracy, %", title=title)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     figure.savefig(path, dpi=150)
@@ -36,8 +37,8 @@ def heat_map(path: Path, matrix: np.ndarray, title: str) -> None:
     extent = (0.5, count + 0.5, count + 0.5, 0.5)
     image = axis.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis", extent=extent)
     axis.set(xlabel="accuracy on task", ylabel="after training task", title=title)
-    for locator in (axis.xaxis.get_major_locator(), axis.yaxis.get_major_locator()):
-        locator.set_params(integer=True)
+    for axis_of_tasks in (axis.xaxis, axis.yaxis):
+        axis_of_tasks.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, label="accuracy, %")
     if count <= _ANNOTATED:
         for (i, j), value in np.ndenumerate(matrix):

@@ -66,7 +66,7 @@ def gradients_per_step(run: ContinualRun, history: Sequence[Record]) -> float:
     # A policy logs the fraction of its steps that were sharpness-aware; the others always are.
     applied = np.average(
         [record.get("train_applied", 1.0) for record in history],
-        weights=[run.steps_per_epoch[record["task"] - 1] for record in history],
+        weights=[run.steps_per_epoch[int(record["task"]) - 1] for record in history],
     )
     return plain + float(applied) * run.method.extra_gradients * perturbed
 

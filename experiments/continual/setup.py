@@ -154,7 +154,8 @@ def _init(
 ) -> ContinualState:
     """The state before the first step."""
     init_key, draws_key = seed_keys(config.seed)
-    _, params, batch_stats = nnx.split(task.make_model(init_key), nnx.Param, nnx.BatchStat)
+    model = task.make_model(init_key)
+    _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
     params = bound.row.wrap_params(params)
     return ContinualState(
         params,

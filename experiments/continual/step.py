@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from experiments.training.step import SkipNonfiniteState, method_metrics
 
 # fold_in constants: a purpose has keys of its own, so that replay changes neither the images nor
 # what is stored.
-_AUGMENTATION, _REPLAY, _STORE, _ORDER = range(4)
+_AUGMENTATION, _REPLAY, _STORE, _ORDER, _DROPOUT = range(5)
 
 
 class StreamBatch(NamedTuple):
@@ -56,7 +56,7 @@ class ContinualState(NamedTuple):
     batch_stats: nnx.State
     opt_state: optax.OptState
     key: jax.Array
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # as in optax: hides tuple.count
     memory: Memory | None
 
 
@@ -95,13 +95,25 @@ def train_step(
         replayed = sample(state.memory, _key(state.key, _REPLAY, state.count), config.replay)
         joint = jax.tree.map(lambda *x: jnp.concatenate(x), current, replayed)
 
+    dropout_key = _key(state.key, _DROPOUT, state.count)
+
     def loss(params: Params, examples: Examples) -> tuple[jax.Array, Metrics]:
-        return config.task.loss(_model(config, state, params), examples, None)
+        return config.task.loss(_model(config, state, params), examples, dropout_key)
 
     params = fast_weights_of(state.params)
+    objective: Callable[..., tuple[jax.Array, Metrics]]
     if config.meta is None:
         objective = partial(loss, examples=joint)
-        grad_fn = _plain_gradient(config, state, params, loss, joint)
+        if config.example_fraction is None:
+            grad_fn = _gradient(loss, joint)
+        else:
+            grad_fn = ol.sharpest_examples_grad_fn(
+                lambda params: config.task.example_losses(
+                    _model(config, state, params), joint, dropout_key
+                ),
+                params,
+                config.example_fraction,
+            )
     else:
         rows = jax.random.permutation(
             _key(state.key, _ORDER, state.count), len(batch.examples.labels)
@@ -125,20 +137,12 @@ def train_step(
     ), metrics
 
 
-def _plain_gradient(
-    config: StepConfig, state: ContinualState, params: Params, loss: Any, joint: Examples
+def _gradient(
+    loss: Callable[[Params, Examples], tuple[jax.Array, Metrics]], examples: Examples
 ) -> Callable[[Params, jax.Array], optax.Updates]:
-    """Gradient on current and replayed examples, or those that the perturbation raised most."""
-    if config.example_fraction is not None:
-        return ol.sharpest_examples_grad_fn(
-            lambda params: config.task.example_losses(_model(config, state, params), joint, None),
-            params,
-            config.example_fraction,
-        )
-
     def grad_fn(params: Params, i: jax.Array) -> optax.Updates:
-        del i  # every inner step stays on this batch
-        return jax.grad(loss, has_aux=True)(params, joint)[0]
+        del i  # every inner step of the method stays on this batch
+        return jax.grad(loss, has_aux=True)(params, examples)[0]
 
     return grad_fn
 

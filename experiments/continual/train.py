@@ -27,7 +27,7 @@ def train(
     for epoch in range(len(history), run.config.epochs):
         task = run.task_of(epoch)
         logger.start_epoch(epoch + 1, f"{run.title}, task {task + 1}/{run.stream.tasks}")
-        state, step_metrics = train_epoch(run, state, run.batches(epoch), logger)
+        state, step_metrics = train_epoch(run.step, state, run.batches(epoch), logger)
         task_is_over = run.task_of(epoch + 1) > task
         evaluation = evaluate(run, state) if task_is_over else {}
         record = epoch_means(epoch + 1, step_metrics, evaluation) | {"task": task + 1}

@@ -80,12 +80,13 @@ def class_incremental(
 
 def joint_dataset(dataset: Dataset, stream: TaskStream) -> Dataset:
     """All tasks at once, as a dataset with the stream's labels."""
-    splits = {"train": stream.train, **stream.evaluation}
-    joined = {
-        name: Examples(*map(np.concatenate, zip(*examples, strict=True)))
-        for name, examples in splits.items()
-    }
-    return dataset._replace(num_classes=len(stream.class_order), **({"val": None} | joined))
+    val = stream.evaluation.get("val")
+    return dataset._replace(
+        train=_concatenate(stream.train),
+        test=_concatenate(stream.evaluation.get("test", [dataset.test])),
+        val=None if val is None else _concatenate(val),
+        num_classes=len(stream.class_order),
+    )
 
 
 def epoch_rows(seed: int, task: int, epoch: int, examples: int, batch_size: int) -> np.ndarray:
@@ -107,6 +108,10 @@ def _task(examples: Examples, classes: Sequence[int], first_label: int) -> Examp
     rows = [np.flatnonzero(examples.labels == label) for label in classes]
     labels = np.repeat(np.arange(len(classes)), [len(r) for r in rows]) + first_label
     return Examples(examples.images[np.concatenate(rows)], labels.astype(np.int32))
+
+
+def _concatenate(tasks: Sequence[Examples]) -> Examples:
+    return Examples(*map(np.concatenate, zip(*tasks, strict=True)))
 
 
 def _counts(tasks: Sequence[Examples], number: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,12 @@ from jax.experimental.multihost_utils import process_allgather, sync_global_devi
 
 from experiments.parallel.multihost import is_main_process
 from experiments.training.metrics import Record
-from experiments.training.state import TrainState
+from experiments.training.state import AnyState, State
 
 _NUM_KEPT = 2
 
 
-class Progress(NamedTuple):
+class Progress(NamedTuple, Generic[State]):
     """Training progress at the end of an epoch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Progress(NamedTuple):
         the seed.
     """
 
-    state: TrainState
+    state: State
     history: list[Record]
 
 
@@ -57,7 +57,7 @@ class Checkpoints:
     def __exit__(self, *error: object) -> None:
         self._manager.close()  # waits for the last one to be written
 
-    def save(self, state: TrainState, history: list[Record]) -> None:
+    def save(self, state: AnyState, history: list[Record]) -> None:
         """Writes a checkpoint. The arrays have been copied when this returns."""
         about = {"epochs": history, "checksums": checksums(state._asdict())}
         self._manager.save(
@@ -73,11 +73,11 @@ class Checkpoints:
         newest = self._manager.latest_step()
         return "none" if newest is None else str(self._manager.directory / str(newest))
 
-    def restore(self, abstract_state_fn: Callable[[int], TrainState]) -> Progress | None:
+    def restore(self, abstract_state_fn: Callable[[int], State]) -> Progress[State] | None:
         """Reads the newest readable checkpoint; newer, damaged ones are renamed, not removed.
 
         Args:
-          abstract_state_fn: ``(num_epochs) -> TrainState``, shapes, types and shardings of the
+          abstract_state_fn: ``(num_epochs) -> state``, shapes, types and shardings of the
             state after that many epochs.
 
         Returns:
@@ -102,15 +102,15 @@ class Checkpoints:
         return None
 
     def _try_to_read(
-        self, epoch: int, abstract_state_fn: Callable[[int], TrainState]
-    ) -> Progress | None:
+        self, epoch: int, abstract_state_fn: Callable[[int], State]
+    ) -> Progress[State] | None:
         try:
             return self._read(epoch, abstract_state_fn(epoch))
         except Exception as error:  # any error while reading counts as a damaged checkpoint
             logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
             return None
 
-    def _read(self, epoch: int, abstract_state: TrainState) -> Progress:
+    def _read(self, epoch: int, abstract_state: State) -> Progress[State]:
         read = self._manager.restore(
             epoch,
             args=ocp.args.Composite(
@@ -147,7 +147,7 @@ def read_fields(folder: Path, epoch: int, abstract: dict[str, Any]) -> dict[str,
     Args:
       folder: folder of the checkpoints.
       epoch: number of finished epochs.
-      abstract: fields of ``TrainState`` to trees of their shapes; other fields are not read.
+      abstract: fields of the state to trees of their shapes; other fields are not read.
 
     Raises:
       ValueError: if what is read is not what was written.

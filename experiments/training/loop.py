@@ -10,7 +10,7 @@ from experiments.data.pipeline import Pipeline
 from experiments.tasks.base import Batch
 from experiments.training.loggers import Logger, NullLogger
 from experiments.training.metrics import Record, epoch_means
-from experiments.training.state import Metrics, TrainState
+from experiments.training.state import Metrics, State, TrainState
 
 _LOG_STEPS = 20  # steps between two updates of the progress
 
@@ -73,7 +73,7 @@ def train(
         if epoch and trainer is not trainers[epoch - 1]:
             state = trainer.switch_method(state, epoch * pipeline.steps_per_epoch)
         logger.start_epoch(epoch + 1, trainer.title)
-        state, step_metrics = train_epoch(trainer, state, batches, logger)
+        state, step_metrics = train_epoch(trainer.step, state, batches, logger)
         evaluation = {
             split: [trainer.evaluate(state, batch) for batch in eval_batches()]
             for split, eval_batches in pipeline.evaluation.items()
@@ -88,8 +88,11 @@ def train(
 
 
 def train_epoch(
-    trainer: Trainer, state: TrainState, batches: Iterable[Batch], logger: Logger | None = None
-) -> tuple[TrainState, list[Metrics]]:
+    step: Callable[[State, Batch], tuple[State, Metrics]],
+    state: State,
+    batches: Iterable[Batch],
+    logger: Logger | None = None,
+) -> tuple[State, list[Metrics]]:
     """Trains on the batches of an epoch; ``state`` is donated.
 
     Returns:
@@ -99,7 +102,7 @@ def train_epoch(
     step_metrics = []
     for batch in batches:
         with jax.transfer_guard("disallow"):  # no step waits for the host unseen
-            state, metrics = trainer.step(state, batch)
+            state, metrics = step(state, batch)
         for value in metrics.values():
             value.copy_to_host_async()
         step_metrics.append(metrics)

@@ -1,6 +1,6 @@
 """The state of a training run."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import optax
@@ -9,6 +9,15 @@ from flax import nnx
 import optax_lookbehind as ol
 
 Metrics = dict[str, jax.Array]
+
+
+class AnyState(Protocol):
+    """A NamedTuple of pytrees: :class:`TrainState`, or the state of another training loop."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+State = TypeVar("State", bound=AnyState)
 
 
 class TrainState(NamedTuple):

@@ -1,6 +1,9 @@
 """Kills a run at random moments and compares what it ends with with an uninterrupted run.
 
-python -m tests.support.kill_and_resume KILLS [FLAG OF experiments.train ...]
+python -m tests.support.kill_and_resume KILLS [--command=experiments.continual] [FLAG ...]
+
+The command is ``experiments.train`` by default; the flags are its own. Results, where the command
+writes any, must be the same to the bit, too.
 
 Each kill is a ``kill -9`` after a random number of epochs and a random part of one: while a step
 runs, a line is written, or a checkpoint. Then the same command runs again.
@@ -25,7 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(workdir, flags, log):
-    command = [sys.executable, "-m", "experiments.train", *flags, f"--workdir={workdir}"]
+    module = "experiments.train"
+    if flags and flags[0].startswith("--command="):
+        module, flags = flags[0].removeprefix("--command="), flags[1:]
+    command = [sys.executable, "-m", module, *flags, f"--workdir={workdir}"]
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
 
@@ -70,7 +76,7 @@ def arrays(workdir):
 
 
 def compare(first, second):
-    """Raises unless both runs ended with the same weights and metrics, to the bit."""
+    """Raises unless both runs ended with the same weights, metrics and results, to the bit."""
     (epoch, ours), (other_epoch, theirs) = arrays(first), arrays(second)
     assert epoch == other_epoch, (epoch, other_epoch)
     assert ours.keys() == theirs.keys()
@@ -80,6 +86,8 @@ def compare(first, second):
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
     logs = [(run / "metrics.jsonl").read_bytes() for run in (first, second)]
     assert logs[0] == logs[1], "metrics.jsonl differs"
+    results = [path.read_bytes() for run in (first, second) for path in run.glob("continual.json")]
+    assert len(set(results)) <= 1, "continual.json differs"
     return len(ours), epoch
 
 
