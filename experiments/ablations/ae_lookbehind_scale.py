@@ -2,7 +2,7 @@
 
 Lookbehind emits about k * alpha gradients added up. On the other steps one may emit the gradient as
 it is, or k * alpha times it. The table has the accuracy on a fifth of the training set held out
-(clean labels, last epoch) and, for both kinds of step, how long what is emitted is against the
+(clean labels, last epoch) and, for sharp and plain steps, the length of the emitted update over the
 plain gradient::
 
     python -m experiments.ablations.ae_lookbehind_scale
@@ -104,8 +104,8 @@ def main() -> None:
         METHODS[name] = Method(title, recorded, defaults={}, ascent_steps=K)
         for rate in LEARNING_RATES:
             changes = {"method": name, "validation": 0.2, "learning_rate": rate}
-            mean, std, share, sharp, plain = measure(with_changes(digits.get_config(), changes))
-            cells = f"{mean:.2f} ± {std:.2f} | {share:.0f} | {sharp:.2f} | {plain:.2f}"
+            mean, std, sam, sharp, plain = measure(with_changes(digits.get_config(), changes))
+            cells = f"{mean:.2f} ± {std:.2f} | {sam:.0f} | {sharp:.2f} | {plain:.2f}"
             tqdm.write(f"| {title} | {rate} | {cells} |")
 
 

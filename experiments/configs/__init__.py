@@ -1,1 +1,1 @@
-"""One file per set-up, each with a ``get_config`` that returns every key and its default."""
+"""One file per setup, each with a ``get_config`` that returns every key and its default."""

@@ -1,4 +1,4 @@
-"""The embedded set-up: a small ResNet on scikit-learn's digits, seconds a run on a laptop."""
+"""The embedded setup: a small ResNet on scikit-learn's digits, seconds a run on a laptop."""
 
 from ml_collections import ConfigDict
 

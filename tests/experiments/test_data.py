@@ -1,4 +1,4 @@
-"""Splits, subsets and label noise: fixed, balanced, and of the size that was asked for."""
+"""Splits, subsets and label noise: fixed, balanced, and of the requested size."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ def test_digits_are_whole_and_split_by_class(digits):
     assert train.images.shape == (1437, 8, 8, 1)
     assert test.images.shape == (360, 8, 8, 1)
     assert train.images.dtype == test.images.dtype == np.uint8
-    share = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
-    np.testing.assert_allclose(share, 0.2, atol=0.005)
+    fraction = np.bincount(test.labels) / np.bincount(np.concatenate([train.labels, test.labels]))
+    np.testing.assert_allclose(fraction, 0.2, atol=0.005)
 
 
 def test_the_split_is_the_same_every_time(digits):

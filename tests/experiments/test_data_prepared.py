@@ -24,7 +24,7 @@ def encoded(number, shape, image_format):
 
 
 def write(name, data_dir, sizes, example, file_format="array_record"):
-    """Writes a data set with TFDS, with our examples in place of the downloaded ones."""
+    """Writes a dataset with TFDS, with our examples in place of the downloaded ones."""
     official = type(tfds.builder(name, data_dir=data_dir))
 
     class Tiny(official, skip_registration=True):

@@ -46,7 +46,7 @@ def _to_numpy(x):
 
 
 def stop_after(monkeypatch, epochs):
-    """Makes the next run stop when so many epochs are saved."""
+    """Makes the next run stop when this number of epochs is saved."""
     save = Checkpoints.save
 
     def save_and_stop(self, state, history):

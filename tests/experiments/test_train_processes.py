@@ -40,7 +40,7 @@ def by_slurm(processes):
 
 
 def run(workdir, *flags, root, connections=(([], {}),)):
-    """Trains in a process for each connection; returns what they said."""
+    """Trains in a process for each connection; returns their output."""
     started = [
         subprocess.Popen(
             [
@@ -61,10 +61,10 @@ def run(workdir, *flags, root, connections=(([], {}),)):
         )
         for own_flags, variables in connections
     ]
-    said = [process.communicate(timeout=300) for process in started]
-    for process, (_, errors) in zip(started, said, strict=True):
+    output = [process.communicate(timeout=300) for process in started]
+    for process, (_, errors) in zip(started, output, strict=True):
         assert process.returncode == 0, errors
-    return said
+    return output
 
 
 def metrics(workdir):
@@ -78,10 +78,10 @@ def test_two_processes_train_as_one_and_resume(pytestconfig, tmp_path):
     flags = ["--config.epochs=4", "--config.method=sam", "--config.switch=((2,'ae_sam'),)"]
     run(tmp_path / "one", *flags, root=root)
     expected = metrics(tmp_path / "one")
-    said = run(tmp_path / "two", *flags, root=root, connections=by_flags(2))
+    output = run(tmp_path / "two", *flags, root=root, connections=by_flags(2))
     np.testing.assert_allclose(metrics(tmp_path / "two"), expected, rtol=0, atol=1e-5)
-    assert "test accuracy" in said[0][0]  # only the first process writes
-    assert "test accuracy" not in said[1][0]
+    assert "test accuracy" in output[0][0]  # only the first process writes
+    assert "test accuracy" not in output[1][0]
 
     # Back to the checkpoint before the last, as if the processes had died; on with Slurm.
     for path in (tmp_path / "two" / "checkpoints" / "4" / "state").rglob("*"):

@@ -41,7 +41,7 @@ def epochs(workdir):
 
 
 def kill_after(process, workdir, target, seconds):
-    """Kills some time after so many epochs were logged; says whether the run was still alive."""
+    """Kills ``seconds`` after ``target`` epochs were logged; returns whether the run was alive."""
     # The event files are opened when training begins: before, there is nothing to lose.
     while process.poll() is None and not (
         (workdir / "events").exists() and epochs(workdir) >= target

@@ -27,16 +27,16 @@ def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
         if box_width <= width and box_height <= height:
             left, upper = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
             return left, upper, left + box_width, upper + box_height
-    return central_box(width, height, share=1.0)
+    return central_box(width, height, fraction=1.0)
 
 
-def central_box(width: int, height: int, share: float = _EVALUATED) -> Box:
-    """The central square whose side is a share of the shorter side.
+def central_box(width: int, height: int, fraction: float = _EVALUATED) -> Box:
+    """The central square whose side is a fraction of the shorter side.
 
     With the default, resizing it to 224 pixels is the usual evaluation: the shorter side resized
     to 256, then the central 224.
     """
-    half = share * min(width, height) / 2
+    half = fraction * min(width, height) / 2
     return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
 

@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from experiments.data.dataset import Dataset, Examples
 
-_SPLIT_SEED = 0  # of the data set, not of a run: every run sees the same test images
+_SPLIT_SEED = 0  # of the dataset, not of a run: every run sees the same test images
 
 
 def load(data_dir: str | None = None) -> Dataset:
