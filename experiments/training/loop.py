@@ -93,7 +93,13 @@ def train_epoch(
     batches: Iterable[Batch],
     logger: Logger | None = None,
 ) -> tuple[State, list[Metrics]]:
-    """Trains on the batches of an epoch; ``state`` is donated.
+    """Trains on the batches of an epoch.
+
+    Args:
+      step: the compiled step, ``(state, batch) -> (state, metrics)``.
+      state: state before the epoch; donated.
+      batches: the batches, on the devices.
+      logger: is informed of the progress.
 
     Returns:
       The state after the last step, and the metrics of each step, on their way to the host.
