@@ -34,7 +34,7 @@ class Job(NamedTuple):
         # Copied, or the new statistics would be written into ``rest``.
         model = nnx.merge(self.graphdef, params, rest, copy=True)
         losses = optax.softmax_cross_entropy_with_integer_labels(model(images), labels)
-        return losses.mean(), nnx.split(model, nnx.Param, ...)[2]
+        return losses.mean(), nnx.state(model, nnx.Not(nnx.Param))
 
 
 class State(NamedTuple):
@@ -51,7 +51,8 @@ Step = Callable[[State, Batch], State]
 def make_job(model: nnx.Module, setup: Setup) -> Job:
     """Makes a job with random images."""
     model.train()
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, *states = nnx.split(model, nnx.Param, ...)
+    params, rest = states
     images_key, labels_key = jax.random.split(jax.random.key(1))
     images = jax.random.normal(images_key, (setup.batch, *IMAGE))
     labels = jax.random.randint(labels_key, (setup.batch,), 0, CLASSES)

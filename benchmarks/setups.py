@@ -1,6 +1,6 @@
 """Benchmark configurations by machine type."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -38,7 +38,7 @@ class Setup(NamedTuple):
         width, depth, heads = self.vit
         size, _, channels = IMAGE
         blocks = (self.blocks,) * len(self.widths)
-        common = {"dtype": self.compute, "rngs": nnx.Rngs(0)}
+        common: dict[str, Any] = {"dtype": self.compute, "rngs": nnx.Rngs(0)}
         return {
             "ResNet": ResNet(CLASSES, channels, widths=self.widths, blocks=blocks, **common),
             "ViT": ViT(

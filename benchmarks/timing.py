@@ -3,15 +3,17 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
+Name = TypeVar("Name")
 Run = Callable[[int], None]  # (calls) -> None: makes the calls and waits for the last
 
 _MIN_SECONDS = 0.2  # shorter calls are repeated
 
 
-def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, np.ndarray]:
+def interleaved(runs: Mapping[Name, Run], rounds: int) -> dict[Name, np.ndarray]:
     """Seconds per call of each run, ``[round]``, after a warm-up.
 
     The runs alternate, A B C A B C, so that a temporary slowdown of the machine affects all of

@@ -42,15 +42,22 @@ def compile_step(
     return compiled, time.perf_counter() - start
 
 
+def temporary_memory(compiled: jax.stages.Compiled) -> int:
+    """The temporary memory planned by the compiler, in bytes."""
+    analysis = compiled.memory_analysis()
+    assert analysis is not None  # all backends of XLA have it
+    return analysis.temp_size_in_bytes
+
+
 def _measure_model(model: str, job: jobs.Job) -> list[Row]:
-    seconds = {k: [] for k in _KS}
+    seconds: dict[int, list[float]] = {k: [] for k in _KS}
     temporary = {}
     for _ in range(_ROUNDS):
         for k in _KS:
             tx = optax.chain(ol.lookbehind_sam(k, RHO, "adaptive"), SGD)
             compiled, elapsed = compile_step(job, tx)
             seconds[k].append(elapsed)
-            temporary[k] = compiled.memory_analysis().temp_size_in_bytes
+            temporary[k] = temporary_memory(compiled)
     first = _KS[0]
     return [
         {

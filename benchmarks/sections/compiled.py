@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import optax_lookbehind as ol
 from benchmarks.hlo import Counts, count
+from benchmarks.sections.compilation import temporary_memory
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
 from benchmarks.targets import TARGETS, compile_for, devices, is_available
@@ -104,7 +105,7 @@ def measure_target(target: str) -> list[Row]:
     programs = {name: compile_step(target, name) for name in METHODS}
     sgd = programs["SGD"]
     sharded = {name: compile_sharded_step(target, name) for name in METHODS}
-    rows = []
+    rows: list[Row] = []
     for name, program in programs.items():
         method = METHODS[name]
         extra = extra_passes(program, gradient, sgd, method.gradients)
@@ -228,5 +229,5 @@ def _compile(
     compiled = compile_for(target, traced)
     shards = mesh.size if weights else 1
     # Larger than the activations, and not larger than the slices in which a TPU reads weights.
-    counts = count(compiled.as_text(), min_size=_WIDTH**2 // (8 * shards))
-    return Program(counts, compiled.memory_analysis().temp_size_in_bytes)
+    counts = count(compiled.as_text() or "", min_size=_WIDTH**2 // (8 * shards))
+    return Program(counts, temporary_memory(compiled))

@@ -80,7 +80,7 @@ def _measure_here(setup: Setup) -> list[Row]:
             "devices": jax.device_count(),
             "method": name,
             "mapping": mapping,
-            "all-reduces": count_all_reduces(step.as_text()),
+            "all-reduces": count_all_reduces(step.as_text() or ""),
             "ms": 1e3 * np.median(seconds[name, mapping]),
         }
         for (name, mapping), (step, _) in compiled.items()

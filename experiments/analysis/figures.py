@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
@@ -18,14 +19,14 @@ _WIDTH, _HEIGHT = 4.6, 3.9  # of a panel, in inches
 _LETTER = 0.085  # average width of a letter of the legend, in inches
 
 
-def panels(num_panels: int, max_columns: int = 3) -> tuple[Figure, list[plt.Axes]]:
+def panels(num_panels: int, max_columns: int = 3) -> tuple[Figure, list[Axes]]:
     """Makes a figure of panels in balanced rows of at most ``max_columns``."""
     rows = math.ceil(num_panels / max_columns)
     columns = math.ceil(num_panels / rows)
     # At least 6 inches wide, to leave room for the legend below a single panel.
-    figure = plt.figure(figsize=(max(_WIDTH * columns, 6), _HEIGHT * rows), layout="constrained")
+    figure = plt.figure(figsize=(max(_WIDTH * columns, 6), _HEIGHT * rows))
+    figure.set_layout_engine("constrained", wspace=0.06, hspace=0.06)
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(num_panels)]
-    figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
     for axis in axes:
         axis.grid(alpha=0.3)
     return figure, axes
@@ -39,7 +40,7 @@ def legend(figure: Figure, results: Sequence[GroupResult], extra: Sequence[Line2
         for color, line, marker in [result.style]
     ]
     handles.extend(extra)
-    longest = max(len(handle.get_label()) for handle in handles)
+    longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (_LETTER * longest + 0.9)))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=4
@@ -56,7 +57,7 @@ def deviation(result: GroupResult, key: str) -> np.ndarray | None:
     return None if result.std[key] is None else values(result.std[key])
 
 
-def curve(axis: plt.Axes, result: GroupResult, x: Any, key: str, scale: float = 1.0) -> None:
+def curve(axis: Axes, result: GroupResult, x: Any, key: str, scale: float = 1.0) -> None:
     """Draws an averaged entry over ``x`` as a line with a band of one standard deviation."""
     std = deviation(result, key)
     scaled = None if std is None else scale * std
@@ -64,7 +65,7 @@ def curve(axis: plt.Axes, result: GroupResult, x: Any, key: str, scale: float = 
 
 
 def dots(
-    axis: plt.Axes,
+    axis: Axes,
     results: Sequence[GroupResult],
     x: Callable[[RunResult], float | None],
     y: Callable[[RunResult], float | None],
@@ -89,7 +90,7 @@ def dots(
 
 
 def dot_rows(
-    axis: plt.Axes, results: Sequence[GroupResult], value: Callable[[RunResult], float | None]
+    axis: Axes, results: Sequence[GroupResult], value: Callable[[RunResult], float | None]
 ) -> None:
     """Draws a number with :func:`dots`, one row per group from top to bottom."""
     for row, result in enumerate(results):
@@ -98,7 +99,7 @@ def dot_rows(
     axis.set_ylim(len(results) - 0.5, -0.5)
 
 
-def logarithmic(axis: plt.Axes, which: str) -> None:
+def logarithmic(axis: Axes, which: str) -> None:
     """Makes the axis ``which`` ("x" or "y") logarithmic, with plain numbers as tick labels."""
     axis.set(**{f"{which}scale": "log"})
     ticks = {"x": axis.xaxis, "y": axis.yaxis}[which]

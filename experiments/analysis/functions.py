@@ -92,7 +92,7 @@ def architecture(config: ConfigDict, facts: DatasetInfo) -> Architecture:
     return Architecture(
         config.model,
         config.dtype,
-        tuple(facts.image_shape),
+        facts.image_shape,
         facts.num_classes,
         tuple(map(float, facts.mean)),
         tuple(map(float, facts.std)),

@@ -171,7 +171,7 @@ def _at_epoch(run: Run, epoch: int) -> Run:
 
 def _read(run: Run, epoch: int) -> Checkpoint:
     model = abstract_model(run.architecture)
-    _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     bound = method(methods_by_epoch(run.config)[epoch - 1])
     # As the method wraps them: for Lookahead, fast and slow weights.
     params = jax.eval_shape(bound.row.wrap_params, params)

@@ -88,7 +88,7 @@ def find(name: str) -> Callable[..., nnx.Module]:
         depth, width = map(int, wrn.groups())
         return partial(WideResNet, depth=depth, width=width)
     if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
-        return partial(ViT, patch_size=int(vit[2]), **_VITS[vit[1]])
+        return partial(ViT, patch_size=int(vit[2]), **_VITS[vit[1]])  # type: ignore[arg-type]
     if cnn := re.fullmatch(r"cnn(\d+)_(\d+)_(\d+)", name):
         convolutions, width, hidden = map(int, cnn.groups())
         return partial(StridedCNN, convolutions=convolutions, width=width, hidden=hidden)
@@ -134,4 +134,5 @@ def _parameters(make: Callable[..., nnx.Module]) -> set[str]:
     """The names of a function's parameters, or of a class's: Flax hides those of its modules."""
     while isinstance(make, partial):
         make = make.func
-    return set(inspect.signature(make.__init__ if isinstance(make, type) else make).parameters)
+    constructor = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
+    return set(inspect.signature(constructor).parameters)

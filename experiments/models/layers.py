@@ -49,7 +49,7 @@ class Layers:
             momentum=0.9,
             epsilon=1e-5,
             dtype=self.dtype,
-            promote_dtype=_keep_float32,
+            promote_dtype=_keep_float32,  # type: ignore[arg-type]
             rngs=self.rngs,
         )
 

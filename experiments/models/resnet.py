@@ -45,7 +45,7 @@ class BasicBlock(nnx.Module):
         self.conv2 = layers.conv(channels, channels, 3)
         self.norm2 = layers.norm(channels)
         if stride == 1 and channels_in == channels:
-            self.shortcut = nnx.identity
+            self.shortcut: Callable[[jax.Array], jax.Array] = nnx.identity
         else:
             self.shortcut = shortcut(channels_in, channels, stride, layers)
 
@@ -76,7 +76,7 @@ class Bottleneck(nnx.Module):
         self.conv3 = layers.conv(channels, channels_out, 1)
         self.norm3 = layers.norm(channels_out)
         if stride == 1 and channels_in == channels_out:
-            self.shortcut = nnx.identity
+            self.shortcut: Callable[[jax.Array], jax.Array] = nnx.identity
         else:
             self.shortcut = shortcut(channels_in, channels_out, stride, layers)
 

@@ -4,7 +4,8 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -81,11 +82,11 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _name(path: tuple[str | int, ...]) -> str:
+def _name(path: Sequence[Any]) -> str:
     """The name in the file of a parameter of the model."""
     if path[0] == "blocks":
-        _, number, *path = path
-        path = [f"Transformer/encoderblock_{number}", *path]
+        _, number, *rest = path
+        path = [f"Transformer/encoderblock_{number}", *rest]
     return "/".join(str(_NAMES.get(part, part)) for part in path)
 
 

@@ -11,21 +11,22 @@ import numpy as np
 matplotlib.use("Agg")  # files, not windows
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
-# Colours that colour-blind readers can tell apart; lines and markers for black and white. Cycles of
-# different lengths, so that together they repeat only after many runs.
+# Colors that color-blind readers can tell apart; lines and markers for black and white. The cycles
+# have different lengths, so that together they repeat only after many runs.
 _COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _LINES = ["-", "--", "-.", ":"]
 _MARKERS = ["o", "s", "^", "D", "v"]
 
 
 class Style(NamedTuple):
-    """What tells one run, or group of runs, from the others.
+    """Line style of a run or group of runs.
 
     Attributes:
-      color: of line and marker.
-      line: solid, dashed ...
-      marker: at some of the points.
+      color: color of line and marker.
+      line: line style of Matplotlib.
+      marker: marker at some of the points.
     """
 
     color: str
@@ -34,12 +35,12 @@ class Style(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One plot of the figure.
+    """One panel of a figure.
 
     Attributes:
-      metric: the key of the curves it shows.
-      label: what stands at the vertical axis.
-      scale: what the values are multiplied with, 100 for percent.
+      metric: key of the curves to draw.
+      label: label of the vertical axis.
+      scale: factor on the values, 100 for percent.
     """
 
     metric: str
@@ -50,16 +51,15 @@ class Panel(NamedTuple):
 def plot_curves(
     path: Path, runs: Mapping[str, Mapping[str, np.ndarray]], panels: Sequence[Panel]
 ) -> None:
-    """Draws metrics over epochs, as a line at the mean and a band of one standard deviation.
+    """Draws metrics over epochs: a line at the mean and a band of one standard deviation.
 
     Args:
-      path: where the figure goes; the ending decides the format.
-      runs: by the name in the legend, then by metric, values of shape ``[seed, epoch]``.
-      panels: what to draw, from left to right.
+      path: file of the figure; its extension determines the format.
+      runs: name in the legend -> metric -> values of shape ``[seed, epoch]``.
+      panels: the panels, from left to right.
     """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False)
+    figure.set_layout_engine("constrained", wspace=0.05)
     for axis, panel in zip(axes[0], panels, strict=True):
         for curves, style in zip(runs.values(), styles(), strict=False):
             values = panel.scale * curves[panel.metric]
@@ -71,20 +71,19 @@ def plot_curves(
         axis.grid(alpha=0.3)
     lines = axes[0][0].get_lines()
     figure.legend(lines, runs, loc="outside lower center", ncols=3, frameon=False, handlelength=4)
-    figure.get_layout_engine().set(wspace=0.05)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def styles() -> Iterator[Style]:
-    """Styles without end."""
+    """Infinite cycle of line styles."""
     return map(Style, cycle(_COLORS), cycle(_LINES), cycle(_MARKERS))
 
 
 def draw_curve(
-    axis: plt.Axes, x: np.ndarray, mean: np.ndarray, std: np.ndarray | None, style: Style
+    axis: Axes, x: np.ndarray, mean: np.ndarray, std: np.ndarray | None, style: Style
 ) -> None:
-    """Draws a line at the mean, and a band of one standard deviation where there is one."""
+    """Draws a line at the mean, and a band of one standard deviation unless it is None."""
     every = max(1, len(x) // 8)
     color, line, marker = style
     axis.plot(x, mean, color=color, linestyle=line, marker=marker, markevery=every, ms=4)
@@ -92,8 +91,8 @@ def draw_curve(
         axis.fill_between(x, mean - std, mean + std, color=color, alpha=0.12, linewidth=0)
 
 
-def zoom(axis: plt.Axes, runs: Sequence[np.ndarray]) -> None:
-    """Fits the axis to all but the first fifth of the epochs, which would flatten the rest."""
+def zoom(axis: Axes, runs: Sequence[np.ndarray]) -> None:
+    """Fits the vertical axis to all but the first fifth of the epochs."""
     late = np.concatenate([values[:, values.shape[1] // 5 :].ravel() for values in runs])
     late = late[np.isfinite(late)]
     if late.size:

@@ -75,7 +75,7 @@ def update_page(page: Path, parts: Mapping[str, str]) -> None:
     for name, part in parts.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         marked = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
-        text = marked.sub(lambda _, part=part: f"\n{part}\n", text)
+        text = marked.sub(f"\n{part}\n".replace("\\", r"\\"), text)
     page.write_text(text, encoding="utf-8")
 
 

@@ -39,13 +39,13 @@ def _add_arguments(parser: Any) -> None:
 def _compute(run: Run, runs: Sequence[Run], options: argparse.Namespace) -> RunResult:
     if options.grid < 2:
         raise ValueError(f"grid must be >= 2, got {options.grid}.")
-    directions = [sharpness.filter_normalized_direction(key, run.params) for key in range(2)]
+    first, second = (sharpness.filter_normalized_direction(key, run.params) for key in range(2))
     subject = (run.functions.loss, run.params, run.batches)
     line = np.linspace(-options.extent, options.extent, _LINE_POINTS)
-    result = {"coordinates": line, "line": sharpness.loss_line(*subject, directions[0], line)}
+    result = {"coordinates": line, "line": sharpness.loss_line(*subject, first, line)}
     if any(run is group.runs[0] for group in group_runs(runs)):
         side = np.linspace(-options.extent, options.extent, options.grid)
-        plane = sharpness.loss_plane(*subject, *directions, side, side)
+        plane = sharpness.loss_plane(*subject, first, second, side, side)
         result |= {"plane_coordinates": side, "plane": plane}
     return result
 

@@ -44,15 +44,17 @@ def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResu
 def _entries(_: argparse.Namespace) -> list[Entry]:
     return [
         Entry("logged training loss", lambda result: result["train_loss"][-1]),
-        *(
-            Entry(
-                METRICS[name].heading,
-                lambda result, name=name: METRICS[name].scale * result[name][-1],
-                applies_to=lambda result, name=name: name in result,
-            )
-            for name in ("val_accuracy", "test_accuracy")
-        ),
+        *map(_last_value, ("val_accuracy", "test_accuracy")),
     ]
+
+
+def _last_value(name: str) -> Entry:
+    metric = METRICS[name]
+    return Entry(
+        metric.heading,
+        lambda result: metric.scale * result[name][-1],
+        lambda result: name in result,
+    )
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
