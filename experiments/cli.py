@@ -22,7 +22,6 @@ from experiments.methods.table import METHODS
 
 flags.disclaim_key_flags()  # --help of a script shows the flags that are defined for it here
 
-_DEFAULT = "digits"
 _HELP = {"--help", "-help", "--helpshort", "-h", "-?"}
 
 
@@ -45,20 +44,22 @@ class _ConfigParser(flags.ArgumentParser):
 
 
 def run(
-    main: Callable[[ConfigDict, Path | None], None], before: Callable[[], None] = lambda: None
+    main: Callable[[ConfigDict, Path | None], None],
+    before: Callable[[], None] = lambda: None,
+    default: str = "digits",
 ) -> None:
     """Parses the command line and calls ``main`` with the config and ``--workdir``, if given.
 
-    ``before`` runs between the two.
+    ``before`` runs between the two; ``default`` is the setup without ``--config``.
     """
     argv = sys.argv
     if not any(re.match("--?config(=|$)", argument) for argument in argv):
-        argv = [argv[0], f"--config={_DEFAULT}", *argv[1:]]
+        argv = [argv[0], f"--config={default}", *argv[1:]]
     parser = _ConfigParser()
     # Accept unknown keys here; `_check_keys` rejects them with the list of valid ones.
     config = config_flags.DEFINE_config_file(
         "config",
-        _DEFAULT,
+        default,
         "Setup, or Python file with a get_config(); --config.key=value changes a key.",
         lock_config=False,
         accept_new_attributes=True,

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from experiments import demo
+from experiments.campaign.search import search
 from experiments.configs.base import with_changes
 from experiments.training.setup import make_run
 
@@ -115,17 +116,20 @@ def test_a_killed_run_resumes_to_the_same_bits(pytestconfig):
 
 def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "SEEDS", 2)
-    rows = {"SGD": {"method": "sgd"}, "Lookbehind": {"method": "lookbehind_asam:k=3"}}
+    rows = {name: demo.ROWS[name] for name in ("SGD", "AE-Lookbehind-SAM")}
     monkeypatch.setattr(demo, "ROWS", rows)
     config.epochs = 1
-    demo.main(config, tmp_path)
+    demo.compare_methods(config, tmp_path)
     out = capsys.readouterr().out
     table = (tmp_path / "results.md").read_text()
     assert table in out
-    cells = [line.split("|") for line in table.splitlines() if "±" in line]
-    assert [row[1].strip() for row in cells] == list(rows)
-    assert [row[4].strip() for row in cells] == ["0", "100"]  # SAM steps
-    assert [row[5].strip() for row in cells] == ["1.00", "4.00"]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [row[0] for row in cells] == [*demo.CONTROL, *rows]
+    assert [row[1] for row in cells[1:]] == [
+        "rate 0.005",
+        "rate 0.01, k = 2, rho = 0.8, alpha = adaptive",
+    ]
+    assert [row[3] == "" for row in cells] == [False, True, False]  # differences to SGD
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results[0]["curves"]["test_accuracy"]) == len(results[0]["applied"]) == 2
     figure = tmp_path / "curves.png"
@@ -133,6 +137,22 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_row_of_the_demo_can_be_built(config):
-    for changes in demo.ROWS.values():
-        make_run(with_changes(config, changes))
+def test_every_setting_of_the_demo_can_be_built(config):
+    for row in demo.ROWS.values():
+        assert row.chosen in row.settings()
+        make_run(with_changes(config, row.changes(row.chosen)))
+
+
+def test_the_search_tries_all_settings_once_and_the_best_on_more_seeds():
+    calls = []
+
+    def score(setting, seed):
+        calls.append((setting["x"], seed))
+        return -abs(setting["x"] - 6.4) + seed
+
+    found = search([{"x": x} for x in range(10)], score)
+    assert [trial.setting["x"] for trial in found] == [6, 7, 5, 8]
+    assert found[0].mean == pytest.approx(-0.4 + 1)
+    assert sorted(calls) == sorted(
+        [(x, 0) for x in range(10)] + [(x, s) for x in (5, 6, 7, 8) for s in (1, 2)]
+    )
