@@ -54,7 +54,7 @@ ROWS: Mapping[str, Row] = {
     "ASAM": Row(
         "asam:rho={rho}",
         {"learning_rate": _RATES, **_ASAM_RADII},
-        {"learning_rate": 0.04, "rho": 4.0},
+        {"learning_rate": 0.02, "rho": 2.0},
     ),
     "Lookbehind-SAM": Row(
         "lookbehind_sam:k=2,rho={rho},alpha=adaptive",
@@ -62,12 +62,12 @@ ROWS: Mapping[str, Row] = {
         {"learning_rate": 0.01, "rho": 0.2},
     ),
     "AE-SAM": Row(
-        "ae_sam:rho={rho}", {"learning_rate": _RATES, **_RADII}, {"learning_rate": 0.02, "rho": 0.4}
+        "ae_sam:rho={rho}", {"learning_rate": _RATES, **_RADII}, {"learning_rate": 0.02, "rho": 0.8}
     ),
     "AE-LookSAM": Row(
         "ae_looksam:rho={rho}",
         {"learning_rate": _RATES, **_RADII},
-        {"learning_rate": 0.02, "rho": 0.4},
+        {"learning_rate": 0.04, "rho": 0.2},
     ),
     "AE-Lookbehind-SAM": Row(
         "ae_lookbehind_sam:k=2,rho={rho},alpha=adaptive",
