@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; folders and modules on one line do not import each other.
 LIBRARY = [
     ["_core"],
-    ["_perturbations", "_alpha", "_multistep", "_combinations", "_policy", "_example_selection"],
-    ["_lookbehind", "_policies", "sharpness"],
+    ["_perturbations", "_filters", "_masked_perturbation", "_alpha", "_combination", "_policy"],
+    ["_combinations", "_reuse_direction", "_multistep", "_momentum_sam", "_example_selection"],
+    ["_lookbehind", "_policies", "_wsam_decoupled", "sharpness"],
     ["_aliases"],
 ]
 EXPERIMENTS = [
