@@ -30,6 +30,7 @@ DATASETS: Mapping[str, tuple[int, tuple[int, int, int], int]] = {
 }
 _TIMED_PIXELS = 8 * 32 * 32  # of a timed batch on a CPU; larger batches are extrapolated from it
 _TIMINGS = 3
+_UNKNOWN_STEPS = 500  # of an epoch of text in batches by length: only the progress depends on it
 
 
 def gradients(config: ConfigDict) -> float:
@@ -40,6 +41,8 @@ def gradients(config: ConfigDict) -> float:
 
 def steps_per_epoch(config: ConfigDict) -> int:
     """Number of training steps of an epoch."""
+    if config.dataset not in DATASETS:
+        return _UNKNOWN_STEPS
     available, _, _ = DATASETS[config.dataset]
     examples = config.train_examples or round(available * (1 - config.validation))
     return examples // config.batch_size
@@ -67,13 +70,18 @@ def expected_applied(bound: BoundMethod) -> float:
     return 1.0 if bound.ascent_steps else 0.0
 
 
-def hours(runs: Sequence[Run], cache: Path) -> float:
+def hours(runs: Sequence[Run], cache: Path) -> float | None:
     """Hours that the runs take one after the other here, from a measured gradient.
 
     Args:
       runs: the runs.
       cache: JSON file of measured gradients, which are measured once for each machine.
+
+    Returns:
+      None if a run does not classify images of a known size: its gradient cannot be measured.
     """
+    if any(run.config.dataset not in DATASETS for run in runs):
+        return None
     seconds = sum(gradients(run.config) * gradient_seconds(run.config, cache) for run in runs)
     return seconds / 3600
 
