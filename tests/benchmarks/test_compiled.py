@@ -12,9 +12,9 @@ BOUNDS = {
         "SGD": (0, 1, 1),
         "SAM": (4, 2, 1),
         "Multistep-SAM, k = 5": (22, 6, 1),
-        "Lookbehind-SAM, k = 5": (38, 6, 5),
-        "Lookbehind-SAM, k = 5, adaptive": (51, 6, 5),
-        "AE-SAM, SAM used": (5, 3, 2),
+        "Lookbehind-SAM, k = 5": (38, 6, 1),
+        "Lookbehind-SAM, k = 5, adaptive": (51, 6, 2),
+        "AE-SAM, SAM used": (5, 2, 2),
     },
 }
 
