@@ -1,4 +1,4 @@
-"""What happens to images on the device, inside the compiled step."""
+"""Image augmentation on the device, inside the compiled step."""
 
 import dm_pix as pix
 import jax

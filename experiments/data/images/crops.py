@@ -1,4 +1,4 @@
-"""Crops of photographs of any size, resized to one size."""
+"""Crops of photographs on the host, resized to one size."""
 
 import io
 import math

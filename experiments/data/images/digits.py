@@ -10,7 +10,7 @@ _SPLIT_SEED = 0  # of the dataset, not of a run: every run sees the same test im
 
 
 def load(data_dir: str | None = None) -> Dataset:
-    """The digits with 20% of each class as the test set. They are in no directory of data."""
+    """The digits, with 20% of each class as the test set; ``data_dir`` is ignored."""
     del data_dir
     images, labels = load_digits(return_X_y=True)
     train_images, test_images, train_labels, test_labels = train_test_split(
