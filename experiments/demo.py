@@ -169,6 +169,8 @@ def _difference(values: np.ndarray) -> str:
     if not values.any():
         return ""
     comparison = paired(values)
+    if comparison.interval is None:  # a single seed
+        return f"{comparison.difference:+.2f}"
     low, high = comparison.interval
     return f"{comparison.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
 
