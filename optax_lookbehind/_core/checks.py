@@ -114,8 +114,8 @@ def check_like(params: Any, name: str, grads: Any) -> None:
                 f"{name} must have the structure and shapes of params; at {path or 'the root'} "
                 f"params have {_describe(expected, path)} and {name} has {_describe(given, path)}."
             )
-    # As strings: two treedefs with the same containers are unequal if the static data of a custom
-    # node differs, and that does not concern the arrays.
+    # As strings: == on treedefs compares the static data of custom nodes, which may be arrays and
+    # then has no truth value.
     params_treedef, grads_treedef = (str(jax.tree.structure(tree)) for tree in (params, grads))
     if params_treedef != grads_treedef:
         raise ValueError(
