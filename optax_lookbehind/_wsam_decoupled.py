@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._combinations import sharpness_weight
-from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
-from optax_lookbehind._core.checks import check_devices, check_positive, check_transformation
+from optax_lookbehind._core.ascent import fast_params
+from optax_lookbehind._core.axes import average
+from optax_lookbehind._core.checks import check_positive, check_transformation
 from optax_lookbehind._core.tree import as_accumulator, norm
-from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
+from optax_lookbehind._core.types import AxisName, GradFn
+from optax_lookbehind._multistep import MultistepState, multistep
 from optax_lookbehind._perturbations import sam_perturbation
 
 
@@ -19,12 +21,12 @@ class WSAMDecoupledState(NamedTuple):
 
     Attributes:
       step: number of training steps taken, int32, for a scheduled learning rate.
-      perturbation_state: state of SAM's rule.
+      sam_state: state of SAM.
       optimizer_state: state of the optimizer.
     """
 
     step: jax.Array
-    perturbation_state: optax.OptState
+    sam_state: MultistepState
     optimizer_state: optax.OptState
 
     @property
@@ -88,16 +90,14 @@ def wsam_decoupled(
     """
     check_transformation("optimizer", optimizer)
     check_positive("learning_rate", learning_rate, schedule=True)
-    check_devices(axis_name, sync_perturbation)
     alpha = sharpness_weight(gamma)
-    perturbation = sam_perturbation(rho)
     optimizer = optax.with_extra_args_support(optimizer)
+    sam = multistep(sam_perturbation(rho), axis_name=axis_name, sync_perturbation=sync_perturbation)
 
     def init_fn(params: optax.Params) -> WSAMDecoupledState:
         params = fast_params(params)
-        return WSAMDecoupledState(
-            jnp.zeros([], jnp.int32), perturbation.init(params), optimizer.init(params)
-        )
+        step = jnp.zeros([], jnp.int32)
+        return WSAMDecoupledState(step, sam.init(params), optimizer.init(params))
 
     def update_fn(
         updates: optax.Updates,
@@ -105,32 +105,22 @@ def wsam_decoupled(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
-        averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, WSAMDecoupledState]:
-        gradient = bind_gradient(
-            updates,
-            params,
-            grad_fn,
-            axis_name=axis_name,
-            sync_perturbation=sync_perturbation,
-            averaged=averaged,
+        averaged = average(updates, axis_name, None)
+        g_s, sam_state = sam.update(
+            updates, state.sam_state, params, grad_fn=grad_fn, averaged=averaged
         )
-        w, g = fast_params(params), gradient.shared
-        first = jnp.zeros([], jnp.int32)
-        p, g_s = gradient.p_0, gradient.g_0
-        _, g_s = ascent_step(perturbation, state.perturbation_state, gradient, p, g_s, first)
-        g_s = gradient.mean(g_s)
-
+        g, w = averaged.mean, fast_params(params)
         u, optimizer_state = optimizer.update(g, state.optimizer_state, w, **extra_args)
         eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
         # w <- w + u(g) - eta gamma / (1 - gamma) (g_s - g)
         weight = jnp.where(norm(g_s) == 0, 0, eta * alpha)
         sharpness = optax.tree.sub(as_accumulator(g_s), as_accumulator(g))
         emitted = optax.tree.add_scale(as_accumulator(u), -weight, sharpness)
-        perturbation_state = advance_state(perturbation, state.perturbation_state, g, w)
+        step = optax.safe_increment(state.step)
         return optax.tree.cast_like(emitted, updates), WSAMDecoupledState(
-            optax.safe_increment(state.step), perturbation_state, optimizer_state
+            step, sam_state, optimizer_state
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -64,9 +64,30 @@ def test_switch_minibatch_costs_two_gradients_per_minibatch(k):
     assert gradients_of_one_step(tx) == 2 * k
 
 
-@pytest.mark.parametrize("tx", [ol.sam(0.1), ol.asam(0.1), ol.esam(0.1)])
-def test_sam_asam_and_esam_cost_two(tx):
+@pytest.mark.parametrize(
+    "tx",
+    [
+        ol.sam(0.1),
+        ol.asam(0.1),
+        ol.esam(0.1),
+        ol.gsam(0.1),
+        ol.gnp(0.1),
+        ol.wsam(0.1),
+        ol.stable_sam(0.1),
+        ol.saner(0.1),
+        ol.sam_on(0.1, True),
+        ol.usam(0.1),
+        ol.friendly_sam(0.1),
+        ol.vasso(0.1),
+        ol.wsam_decoupled(optax.sgd(0.1), 0.1, 0.1),
+    ],
+)
+def test_sam_and_its_variants_cost_two(tx):
     assert gradients_of_one_step(tx) == 2
+
+
+def test_momentum_sam_costs_one():
+    assert gradients_of_one_step(ol.momentum_sam(optax.sgd(0.1, momentum=0.9), 0.1)) == 1
 
 
 NEVER, ALWAYS = {"lambda_1": np.inf, "lambda_2": np.inf}, {"lambda_1": -np.inf, "lambda_2": -np.inf}

@@ -38,6 +38,8 @@ MULTISTEP = ["perturbed weights", "gradient"]
 LOOKBEHIND = [*MULTISTEP, "displacement of the fast weights"]
 ADAPTIVE = [*LOOKBEHIND, "first fast step"]
 ASAM = [*LOOKBEHIND, "T of one leaf"]  # here the only leaf
+TWO_GRADIENTS = [*SAM, "perturbed gradient"]
+FILTERED = [*SAM, "direction of the ascent"]
 
 
 METHODS = {
@@ -69,6 +71,15 @@ def test_memory_of_a_plain_step_is_the_weights_and_the_momentum_alone():
     ("tx", "kept"),
     [
         (CHAINED(ol.sam(0.1)), SAM),
+        (CHAINED(ol.gnp(0.1)), SAM),
+        (CHAINED(ol.stable_sam(0.1)), SAM),
+        (CHAINED(ol.saner(0.1)), SAM),
+        (CHAINED(ol.sam_on(0.1, True)), SAM),
+        (CHAINED(ol.gsam(0.1)), TWO_GRADIENTS),
+        (CHAINED(ol.wsam(0.1)), TWO_GRADIENTS),
+        (ol.wsam_decoupled(optax.sgd(0.1, momentum=0.9), 0.1, 0.1), TWO_GRADIENTS),
+        (CHAINED(ol.friendly_sam(0.1)), FILTERED),
+        (ol.momentum_sam(optax.sgd(0.1, momentum=0.9), 0.1), SAM),
         (METHODS["multistep"](5), MULTISTEP),
         (METHODS["lookbehind"](5), LOOKBEHIND),
         (METHODS["lookbehind_fast"](5), LOOKBEHIND),
