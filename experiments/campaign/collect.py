@@ -10,7 +10,6 @@ from experiments.campaign.commands import COMMANDS
 from experiments.campaign.cost import gradients_per_step
 from experiments.campaign.measuring import Measurement
 from experiments.campaign.runs import Run, run_of
-from experiments.campaign.statistics import compare, statistic
 from experiments.methods.table import method
 from experiments.recipes.recipe import (
     Cell,
@@ -21,6 +20,7 @@ from experiments.recipes.recipe import (
     RunResult,
     Statistic,
 )
+from experiments.reporting.statistics import compare, statistic
 
 
 class Plan(NamedTuple):
