@@ -9,7 +9,7 @@ For example::
 resumes after the last finished epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -61,14 +61,25 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             with make_logger(
                 config, workdir, pipeline, trainers, progress.history, show_progress
             ) as logger:
-                _, history = train(
-                    trainers, pipeline, *progress, logger=logger, save=checkpoints.save
-                )
+                save = every(config.save_every, config.epochs, checkpoints.save)
+                _, history = train(trainers, pipeline, *progress, logger=logger, save=save)
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {advice(error)}") from error
     if multihost.is_main_process() and show_progress:
         print(summary(trainers, history, workdir))
+
+
+def every(
+    epochs: int, last: int, save: Callable[[TrainState, list[Record]], None]
+) -> Callable[[TrainState, list[Record]], None]:
+    """Saves after each multiple of ``epochs``, and after the ``last`` epoch."""
+
+    def save_some(state: TrainState, history: list[Record]) -> None:
+        if len(history) % epochs == 0 or len(history) == last:
+            save(state, history)
+
+    return save_some
 
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:

@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
     config.weight_decay = 5e-4  # on every weight, as in PyTorch's optimizer of the same name
 
     config.skip_nonfinite = 0  # non-finite steps in a row to skip before stopping; 0: stop at once
+    config.save_every = 1  # n: a checkpoint after every n-th epoch, and after the last one
     config.keep_every = placeholder(int)  # n: keep every n-th checkpoint too; None: the newest two
     config.seed = 0  # of the initial weights, the order of the examples, and augmentation
     return config

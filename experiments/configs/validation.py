@@ -25,6 +25,7 @@ _RANGES: Mapping[str, Range] = {
     "batch_size": _POSITIVE,
     "eval_batch_size": _POSITIVE,
     "image_size": _POSITIVE,
+    "save_every": _POSITIVE,
     "keep_every": (">= 1", lambda x: x is None or x >= 1),
     "label_noise": ("in [0, 1]", lambda x: 0 <= x <= 1),
     "label_smoothing": _FRACTION,

@@ -72,6 +72,7 @@ _LAPTOP = {
     "batch_size": 32,
     "epochs": 40,
     "learning_rate": 0.03,
+    "save_every": 8,  # a run takes seconds
     "keep_every": 8,
 }
 _LAPTOP_RHO, _LAPTOP_ASAM_RHO = 0.2, 2.0

@@ -242,3 +242,11 @@ def test_skip_nonfinite_skips_the_step(config, tmp_path, monkeypatch, method):
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     _, state = weights(config, tmp_path)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
+
+
+def test_checkpoints_are_saved_every_few_epochs_and_after_the_last():
+    saved = []
+    save = train.every(3, 8, lambda state, history: saved.append(len(history)))
+    for epochs in range(1, 9):
+        save(None, [{}] * epochs)
+    assert saved == [3, 6, 8]
