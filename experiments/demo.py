@@ -27,8 +27,8 @@ from experiments.configs.base import with_changes
 from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
 from experiments.recipes.noisy_digits import ROWS, Setting
+from experiments.recipes.statistics import paired
 from experiments.reporting.curves import Panel, plot_curves
-from experiments.reporting.statistics import paired
 from experiments.reporting.tables import markdown_table, mean_and_std
 from experiments.tasks.table import load_dataset
 from experiments.training.loggers import NullLogger

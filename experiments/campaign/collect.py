@@ -20,7 +20,7 @@ from experiments.recipes.recipe import (
     RunResult,
     Statistic,
 )
-from experiments.reporting.statistics import compare, statistic
+from experiments.recipes.statistics import compare, statistic
 
 
 class Plan(NamedTuple):

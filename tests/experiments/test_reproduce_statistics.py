@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.reporting.statistics import compare, paired, statistic
+from experiments.recipes.statistics import compare, paired, statistic
 
 
 def test_mean_and_sample_deviation_over_seeds():
