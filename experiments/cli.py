@@ -1,7 +1,10 @@
 """Command lines: a config with overrides, a folder for results, errors without tracebacks."""
 
 import inspect
+import logging as python_logging
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +35,41 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, ValueError, *kinds) as error:  # type: ignore[misc]
         sys.exit(f"error: {error}")
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM has arrived; notes that are added to it are printed."""
+
+    def __init__(self, signum: int):
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+@contextmanager
+def interruptions() -> Iterator[None]:
+    """Ends the program with one line and exit code 130 for SIGINT, 143 for SIGTERM.
+
+    The code within can add where it stopped, and how to resume, with ``add_note``. A second signal
+    ends the program at once.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(signum: int, frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL)
+        python_logging.disable()  # of what libraries report because they are interrupted
+        raise Interrupted(signum)
+
+    for each in signals:
+        signal.signal(each, interrupt)
+    try:
+        yield
+    except Interrupted as error:
+        print(
+            "; ".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr, flush=True
+        )
+        # Not sys.exit: it would wait for the other processes of a run, and for running threads.
+        os._exit(128 + error.signum)
 
 
 class _ConfigParser(flags.ArgumentParser):
@@ -86,7 +124,8 @@ def run(
             logging.set_verbosity(logging.WARNING)  # checkpoints would fill the screen
         with user_errors():
             before()
-        main(config.value.lock(), Path(workdir.value) if workdir.value else None)
+        with interruptions():  # set after `before`: the connection to other hosts sets its own
+            main(config.value.lock(), Path(workdir.value) if workdir.value else None)
 
     app.run(call_main, argv, flags_parser=parse)
 

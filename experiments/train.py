@@ -9,18 +9,19 @@ For example::
 resumes after the last finished epoch.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, Progress
+from experiments.training.checkpoints import Checkpoints, Progress, kept_epochs
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -43,8 +44,20 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
       workdir: folder for the results; by default one below ``runs``.
       show_progress: whether to draw a progress bar and print a summary.
     """
+    workdir = workdir or run_dir.default_workdir(config)
+    try:
+        _run(config, workdir, show_progress)
+    except cli.Interrupted as interruption:
+        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
+        interruption.add_note(
+            f"{workdir} has finished {done} of {config.epochs} epochs, "
+            "and the same command resumes there"
+        )
+        raise
+
+
+def _run(config: ConfigDict, workdir: Path, show_progress: bool) -> None:
     with cli.user_errors():
-        workdir = workdir or run_dir.default_workdir(config)
         run_dir.check_config(workdir, config)
         trainers, pipeline = make_run(config)
         if multihost.is_main_process():
@@ -55,14 +68,21 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])
-        else:
-            logging.warning("Resuming after epoch %d.", len(progress.history))
+        elif multihost.is_main_process() and show_progress:
+            print(f"Resuming after epoch {len(progress.history)}.", file=sys.stderr)
         try:
             with make_logger(
                 config, workdir, pipeline, trainers, progress.history, show_progress
             ) as logger:
                 save = every(config.save_every, config.epochs, checkpoints.save)
-                _, history = train(trainers, pipeline, *progress, logger=logger, save=save)
+                _, history = train(
+                    trainers,
+                    pipeline,
+                    *progress,
+                    eval_every=config.eval_every,
+                    logger=logger,
+                    save=save,
+                )
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {advice(error)}") from error

@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
 
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial batch is dropped
+    config.eval_every = 1  # epochs from one evaluation to the next; the last epoch has one
     config.eval_batch_size = 1000  # rounded up to a multiple of the devices
     config.optimizer = "sgd"  # or "adam", "adamw"
     config.learning_rate = 0.1  # at the start

@@ -24,6 +24,7 @@ _RANGES: Mapping[str, Range] = {
     "epochs": (f"in [1, {_MAX_EPOCHS}]", lambda x: 1 <= x <= _MAX_EPOCHS),
     "batch_size": _POSITIVE,
     "eval_batch_size": _POSITIVE,
+    "eval_every": _POSITIVE,
     "image_size": _POSITIVE,
     "save_every": _POSITIVE,
     "keep_every": (">= 1", lambda x: x is None or x >= 1),

@@ -24,9 +24,11 @@ def train(
     Returns:
       The metrics of all epochs.
     """
-    for epoch in range(len(history), run.config.epochs):
+    first = len(history)
+    for epoch in range(first, run.config.epochs):
         task = run.task_of(epoch)
-        logger.start_epoch(epoch + 1, f"{run.title}, task {task + 1}/{run.stream.tasks}")
+        title = f"{run.title}, task {task + 1}/{run.stream.tasks}"
+        logger.start_epoch(epoch + 1, title, compiles=epoch == first)
         state, step_metrics = train_epoch(run.step, state, run.batches(epoch), logger)
         task_is_over = run.task_of(epoch + 1) > task
         evaluation = evaluate(run, state) if task_is_over else {}

@@ -1,5 +1,6 @@
 """Training logs: progress bar, JSON lines, TensorBoard."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,17 @@ class Logger(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def start_epoch(self, epoch: int, title: str) -> None:
-        """An epoch begins: its number, from 1, and the title of its method."""
+    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
+        """An epoch begins: its number, from 1, the title of its method, and whether it compiles."""
+
+    def log_first_step(self) -> None:
+        """The first step of the epoch is compiled and under way."""
 
     def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
         """``num_steps`` more steps are done; the metrics are those of the last one of them."""
+
+    def end_steps(self) -> None:
+        """The last step of the epoch is done; the evaluation begins."""
 
     def end_epoch(self, record: Record) -> None:
         """An epoch is done, with these metrics."""
@@ -38,10 +45,16 @@ class NullLogger:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def start_epoch(self, epoch: int, title: str) -> None:
+    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
+        """Does nothing."""
+
+    def log_first_step(self) -> None:
         """Does nothing."""
 
     def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def end_steps(self) -> None:
         """Does nothing."""
 
     def end_epoch(self, record: Record) -> None:
@@ -49,7 +62,7 @@ class NullLogger:
 
 
 class RunLogger(NullLogger):
-    """Writes into the folder of a run and draws the progress bar."""
+    """Writes into the folder of a run, and shows progress: a bar, or lines if not on a terminal."""
 
     def __init__(
         self,
@@ -73,11 +86,12 @@ class RunLogger(NullLogger):
           examples_per_step: number of examples of a step.
           score: name of the metric to show next to the loss.
           unit: name of the examples.
-          show_progress: whether to draw a progress bar.
+          show_progress: whether to show a progress bar or lines.
         """
         done = len(history)
         self._workdir, self._epochs, self._unit = workdir, epochs, unit
         self._shown = ("train_loss", *(f"{split}_{score}" for split in ("train", "val", "test")))
+        self._title = ""
         self._step_examples = examples_per_step
         self._epoch_examples = steps_per_epoch * examples_per_step
         # What was logged after the checkpoint will be logged again.
@@ -88,35 +102,47 @@ class RunLogger(NullLogger):
         self._events = SummaryWriter(
             str(workdir / run_dir.EVENTS), purge_step=done + 1, filename_suffix=f".{done}"
         )
+        on_terminal = sys.stderr.isatty()
+        self._prints_lines = show_progress and not on_terminal
         self._bar = tqdm(
             total=epochs * self._epoch_examples,
             initial=done * self._epoch_examples,
             unit=f" {unit}",
             unit_scale=True,
             dynamic_ncols=True,
-            disable=not show_progress,
+            disable=not (show_progress and on_terminal),
         )
-        self._epoch, self._started = done, time.perf_counter()
+        self._epoch = done
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
         self._events.close()
 
-    def start_epoch(self, epoch: int, title: str) -> None:
+    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
+        """Shows that the step is being compiled."""
+        self._epoch, self._title, self._started = epoch, title, time.perf_counter()
+        if compiles:
+            self._bar.set_description(f"{title}, compiling")
+            self._print(f"{title}: compiling")
+
+    def log_first_step(self) -> None:
         """Shows the epoch and its method at the progress bar."""
-        self._epoch, self._started = epoch, time.perf_counter()
-        self._bar.set_description(f"{title}, epoch {epoch}/{self._epochs}", refresh=False)
+        self._first_step = time.perf_counter()
+        self._bar.set_description(self._heading(), refresh=False)
 
     def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
         """Updates the progress bar."""
         self._show({f"train_{name}": value for name, value in metrics.items()})
         self._bar.update(num_steps * self._step_examples)
 
+    def end_steps(self) -> None:
+        """Takes the time of the training steps."""
+        self._steps_ended = time.perf_counter()
+
     def end_epoch(self, record: Record) -> None:
         """Writes the metrics of the epoch and its duration."""
         seconds = time.perf_counter() - self._started
-        rate = round(self._epoch_examples / seconds)
-        timing = {"seconds": round(seconds, 3), f"{self._unit}_per_second": rate}
+        timing = {"seconds": round(seconds, 3), f"{self._unit}_per_second": self._rate()}
         run_dir.append_line(self._workdir / run_dir.METRICS, record)
         run_dir.append_line(self._workdir / run_dir.TIMING, {"epoch": self._epoch} | timing)
         for name, value in (record | timing).items():
@@ -125,9 +151,28 @@ class RunLogger(NullLogger):
         self._events.flush()
         self._show(record)
         self._bar.update(self._epoch * self._epoch_examples - self._bar.n)
+        shown = [f"{METRICS[k].label} {METRICS[k].text(record[k])}" for k in self._in(record)]
+        self._print(", ".join([self._heading(), *shown, f"{seconds:.1f} s"]))
+
+    def _rate(self) -> int:
+        """Examples per second of training alone: without compilation and evaluation."""
+        seconds = self._steps_ended - self._first_step
+        examples = self._epoch_examples - self._step_examples
+        if not examples:  # a single step: its compilation counts, too
+            seconds, examples = self._steps_ended - self._started, self._step_examples
+        return round(examples / seconds)
+
+    def _heading(self) -> str:
+        return f"{self._title}, epoch {self._epoch}/{self._epochs}"
+
+    def _in(self, record: Mapping[str, float]) -> list[str]:
+        return [name for name in self._shown if name in record]
+
+    def _print(self, line: str) -> None:
+        if self._prints_lines:
+            print(line, file=sys.stderr, flush=True)
 
     def _show(self, record: Mapping[str, float]) -> None:
         self._bar.set_postfix(
-            {name: METRICS[name].text(record[name]) for name in self._shown if name in record},
-            refresh=False,
+            {name: METRICS[name].text(record[name]) for name in self._in(record)}, refresh=False
         )

@@ -46,6 +46,7 @@ def train(
     state: TrainState,
     history: Sequence[Record] = (),
     *,
+    eval_every: int = 1,
     logger: Logger | None = None,
     save: Callable[[TrainState, list[Record]], None] = lambda state, history: None,
 ) -> tuple[TrainState, list[Record]]:
@@ -56,6 +57,8 @@ def train(
       pipeline: the data.
       state: state after the epochs in ``history``; donated.
       history: metrics of the finished epochs.
+      eval_every: number of epochs from one evaluation to the next; after the last epoch there is
+        one in any case.
       logger: is informed of the progress.
       save: called after each epoch.
 
@@ -72,14 +75,18 @@ def train(
         trainer = trainers[epoch]
         if epoch and trainer is not trainers[epoch - 1]:
             state = trainer.switch_method(state, epoch * pipeline.steps_per_epoch)
-        logger.start_epoch(epoch + 1, trainer.title)
+        compiles = epoch == first or trainer is not trainers[epoch - 1]
+        logger.start_epoch(epoch + 1, trainer.title, compiles)
         state, step_metrics = train_epoch(trainer.step, state, batches, logger)
-        evaluation = {
-            split: [trainer.evaluate(state, batch) for batch in eval_batches()]
-            for split, eval_batches in pipeline.evaluation.items()
-        }
+        is_last = epoch + 1 == len(trainers)
+        evaluation = {}
+        if is_last or (epoch + 1) % eval_every == 0:
+            evaluation = {
+                split: [trainer.evaluate(state, batch) for batch in eval_batches()]
+                for split, eval_batches in pipeline.evaluation.items()
+            }
         record = epoch_means(epoch + 1, step_metrics, evaluation)
-        if epoch + 1 == len(trainers):
+        if is_last:
             record |= trainer.measure(state) or {}
         history = [*history, record]
         logger.end_epoch(record)
@@ -112,7 +119,11 @@ def train_epoch(
         for value in metrics.values():
             value.copy_to_host_async()
         step_metrics.append(metrics)
+        if len(step_metrics) == 1:
+            logger.log_first_step()
         if len(step_metrics) % _LOG_STEPS == 0 and len(step_metrics) > _LOG_STEPS:
             # Waits for an earlier step, which bounds how far the host runs ahead of the device.
             logger.log_steps(_LOG_STEPS, jax.device_get(step_metrics[-_LOG_STEPS]))
+    jax.block_until_ready(step_metrics[-1:])
+    logger.end_steps()
     return state, step_metrics

@@ -123,4 +123,5 @@ def _means(batches: Sequence[Metrics]) -> Record:
 def best_epoch(history: Sequence[Record], name: str) -> Record:
     """The metrics of the first epoch with the best value of the named metric."""
     sign = 1 if METRICS[name].higher_is_better else -1
-    return max(history, key=lambda record: sign * record[name])
+    evaluated = [record for record in history if name in record]
+    return max(evaluated, key=lambda record: sign * record[name])

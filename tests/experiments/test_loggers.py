@@ -2,6 +2,8 @@
 
 import json
 import struct
+import sys
+import time
 
 from tensorboardX.proto.event_pb2 import Event
 
@@ -19,7 +21,9 @@ def log(path, config, epochs, history=()):
     sizes = {"epochs": config.epochs, "steps_per_epoch": 3, "examples_per_step": 128}
     with RunLogger(path, list(history), **sizes, score="accuracy") as writer:
         for epoch in range(len(history) + 1, epochs + 1):
-            writer.start_epoch(epoch, "SAM")
+            writer.start_epoch(epoch, "SAM", compiles=epoch == len(history) + 1)
+            writer.log_first_step()
+            writer.end_steps()
             writer.end_epoch(metrics(epoch))
     return path
 
@@ -58,13 +62,41 @@ def test_logs_after_the_checkpoint_are_discarded(config, tmp_path):
     assert [line["epoch"] for line in run_dir.read_lines(tmp_path / "timing.jsonl")] == [1, 2]
 
 
-def test_the_bar_shows_epoch_and_metrics(config, tmp_path, capsys):
+def test_the_bar_shows_epoch_and_metrics(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     config.epochs = 4
     log(tmp_path, config, epochs=4, history=[metrics(1)])
     shown = capsys.readouterr().err
+    assert "SAM, compiling" in shown
     assert "SAM, epoch 4/4: 100%" in shown
     assert "images/s" in shown
     assert "train_loss=0.25, train_accuracy=25.00%, test_accuracy=25.00%" in shown
+
+
+def test_without_a_terminal_each_epoch_is_a_line(config, tmp_path, capsys):
+    log(tmp_path, config, epochs=2)
+    compiling, *epochs = capsys.readouterr().err.splitlines()
+    assert compiling == "SAM: compiling"
+    assert len(epochs) == 2
+    assert epochs[1].startswith(
+        "SAM, epoch 2/2, training loss 0.5, training accuracy 50.00%, test accuracy 50.00%, "
+    )
+
+
+def test_the_rate_is_that_of_training_alone(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    sizes = {"epochs": 2, "steps_per_epoch": 5, "examples_per_step": 10}
+    with RunLogger(tmp_path, [], **sizes, score="accuracy", show_progress=False) as writer:
+        writer.start_epoch(1, "SAM")
+        clock[0] += 100  # compiling
+        writer.log_first_step()
+        clock[0] += 2  # the other four steps
+        writer.end_steps()
+        clock[0] += 7  # evaluating
+        writer.end_epoch(metrics(1))
+    (line,) = run_dir.read_lines(tmp_path / "timing.jsonl")
+    assert line == {"epoch": 1, "seconds": 109, "images_per_second": 20}
 
 
 def test_a_half_written_line_is_not_read(tmp_path):

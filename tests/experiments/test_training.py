@@ -9,6 +9,8 @@ from experiments.configs import digits
 from experiments.data import pipeline
 from experiments.methods.table import METHODS
 from experiments.parallel.mesh import make_mesh, replicated
+from experiments.train import main
+from experiments.training import run_dir
 from experiments.training.seeds import train_seeds
 from experiments.training.setup import make_run
 from tests.support.training import first_batches, start, take_steps
@@ -101,3 +103,11 @@ def test_an_invalid_config_raises_before_training(config, changes, message):
     config.update(changes)
     with pytest.raises(ValueError, match=message):
         make_run(config)
+
+
+def test_eval_every_evaluates_after_every_nth_and_the_last_epoch(config, tmp_path):
+    config.update(model="dense", epochs=5, eval_every=2, train_examples=256)
+    main(config, tmp_path)
+    lines = run_dir.read_lines(tmp_path / run_dir.METRICS)
+    evaluated = ["test_accuracy" in line for line in lines]
+    assert evaluated == [False, True, False, True, True]

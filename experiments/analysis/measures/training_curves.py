@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.analysis import figures
@@ -15,7 +17,7 @@ from experiments.analysis.measure import (
     common_epochs,
 )
 from experiments.analysis.runs import Run, read_metrics
-from experiments.reporting.curves import Panel, zoom
+from experiments.reporting.curves import Panel, draw_curve, zoom
 from experiments.training.metrics import METRICS
 
 PANELS = [
@@ -36,9 +38,24 @@ _ZOOMED = ("train_loss", "val_accuracy", "test_accuracy")
 
 def _compute(run: Run, _: Sequence[Run], options: argparse.Namespace) -> RunResult:
     lines = read_metrics(run)
-    logged = [p.metric for p in PANELS if all(p.metric in line for line in lines)]
-    curves = {metric: [line[metric] for line in lines] for metric in logged}
+    logged = [p.metric for p in PANELS if p.metric in lines[-1]]
+    # NaN after the epochs without an evaluation.
+    curves = {metric: [line.get(metric, np.nan) for line in lines] for metric in logged}
     return {"epochs": [line["epoch"] for line in lines]} | curves
+
+
+def _draw_evaluated(axis: plt.Axes, result: GroupResult, panel: Panel) -> None:
+    """Draws a curve through the epochs that have a value."""
+    mean = figures.values(result.mean[panel.metric])
+    std = figures.deviation(result, panel.metric)
+    has_value = np.isfinite(mean)
+    draw_curve(
+        axis,
+        figures.values(result.shared["epochs"])[has_value],
+        panel.scale * mean[has_value],
+        None if std is None else panel.scale * std[has_value],
+        result.style,
+    )
 
 
 def _entries(_: argparse.Namespace) -> list[Entry]:
@@ -63,7 +80,7 @@ def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:
     for axis, panel in zip(axes, panels, strict=True):
         shown = [result for result in results if panel.metric in result.mean]
         for result in shown:
-            figures.curve(axis, result, result.shared["epochs"], panel.metric, panel.scale)
+            _draw_evaluated(axis, result, panel)
         if panel.metric in _ZOOMED:
             zoom(axis, [panel.scale * figures.values([r.mean[panel.metric]]) for r in shown])
         axis.set(xlabel="epoch", ylabel=panel.label)
