@@ -30,7 +30,14 @@ def after_sgd(_tiny_model):
     return steps_of(config, 1)
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Made of the same blocks as others.
+SLOW = {"gnp", "wsam", "stable_sam", "saner", "usam", "friendly_sam", "vasso"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in METHODS],
+)
 def test_every_method_trains_and_keeps_the_clean_statistics(config, name, after_sgd):
     config.update(method=name, learning_rate=0.05)
     metrics, batch_stats = steps_of(config, 10)
