@@ -73,24 +73,28 @@ def lookbehind(
     To::
 
       tx = optax.chain(
-          lookbehind(sam_perturbation(rho=0.05), k=5, alpha="adaptive"), optax.sgd(0.1)
+          lookbehind(sam_perturbation(rho=0.05), k=5, alpha=0.5), optax.sgd(0.1 / (5 * 0.5))
       )
       ...
       updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
 
-    which is Algorithm 1 exactly. ``grad_fn(params, i)`` returns the gradient of the loss at
-    ``params``; ``i``, an int32 scalar from 0, is the inner step. ``grads`` is
+    which is Algorithm 1 exactly. A step is about :math:`k \alpha` times as long as one of the
+    optimizer alone, so start from its learning rate divided by :math:`k \alpha` (by ``k`` for an
+    adaptive alpha, which is at most 1), or tune the rate anew.
+
+    ``grad_fn(params, i)`` returns the gradient of the loss at ``params``; ``i``, an int32 scalar
+    from 0, is the inner step. ``grads`` is
     ``grad_fn(params, 0)``: loss, metrics and BatchNorm statistics stay those of this clean pass.
 
     With ``fast_optimizer`` that optimizer, its momentum and weight decay included, moves the fast
     weights in every inner step; its state is carried from step to step. The result is then the
     final update, :math:`\alpha (f_k - w)`, and nothing is chained behind it. This is what the
-    authors' code does::
+    authors' code does; the step is again about :math:`k \alpha` times the optimizer's own::
 
       tx = lookbehind(
-          sam_perturbation(rho=0.05), k=5, alpha="adaptive",
+          sam_perturbation(rho=0.05), k=5, alpha=0.5,
           fast_optimizer=optax.chain(
-              optax.add_decayed_weights(5e-4), optax.sgd(0.1, momentum=0.9)
+              optax.add_decayed_weights(5e-4), optax.sgd(0.1 / (5 * 0.5), momentum=0.9)
           ),
       )
 

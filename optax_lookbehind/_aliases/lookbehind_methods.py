@@ -23,6 +23,11 @@ def lookbehind_sam(
     its arguments. On CIFAR-10 the paper uses ``rho=0.05``; k is 2, 5 or 10, alpha 0.2, 0.5, 0.8 or
     adaptive.
 
+    A step is about ``k * alpha`` times as long as one of the optimizer alone. Divide its learning
+    rate by that, as in
+    ``optax.chain(lookbehind_sam(5, 0.05, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
+    ``optax.sgd(0.1)``, or tune the rate anew.
+
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.
     """
@@ -53,6 +58,11 @@ def lookbehind_asam(
 
     ``lookbehind(asam_perturbation(rho, eta, mask), k, alpha, ...)``: see :func:`lookbehind` for
     the call and its arguments. On CIFAR-10 the paper uses ``rho=0.5``.
+
+    A step is about ``k * alpha`` times as long as one of the optimizer alone. Divide its learning
+    rate by that, as in
+    ``optax.chain(lookbehind_asam(5, 0.5, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
+    ``optax.sgd(0.1)``, or tune the rate anew.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.

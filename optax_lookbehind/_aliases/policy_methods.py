@@ -116,7 +116,10 @@ def ae_lookbehind_sam(
     :func:`adaptive_policy`. Lookbehind emits :math:`\alpha \sum_i g_i`, about :math:`k \alpha`
     gradients; so that the effective learning rate does not jump from step to step, plain steps emit
     :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive: 1 before it ran; one
-    per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind then fits.
+    per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind then fits; one
+    tuned for plain steps is divided by ``k * alpha``, as in
+    ``optax.chain(ae_lookbehind_sam(5, 0.05, 0.5, total_steps), optax.sgd(0.1 / (5 * 0.5)))`` in
+    place of ``optax.sgd(0.1)``.
 
     This method is new here: it joins the two papers, and appears in neither.
 

@@ -183,3 +183,36 @@ def test_sums_of_bfloat16_gradients_accumulate_in_float32():
     total, _ = tx.update(gradients[0], tx.init(w), w, grad_fn=lambda p, i: gradients[i])
     assert total.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(total, np.float32), 1 + 300 * 2.0**-9, rtol=1e-2)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("alpha", [0.5, 1.0, "adaptive"])
+def test_under_a_constant_gradient_a_step_is_k_alpha_times_a_plain_one(k, alpha, float64):
+    w, g = jnp.ones(3), jnp.array([1.0, -2.0, 3.0])
+    factor = k * (1 if alpha == "adaptive" else alpha)
+    sgd = optax.sgd(0.1)
+    methods = {
+        "lookbehind": ol.lookbehind(ol.sam_perturbation(0.05), k, alpha),
+        "lookbehind_sam": ol.lookbehind_sam(k, 0.05, alpha),
+        "lookbehind_asam": ol.lookbehind_asam(k, 0.5, alpha),
+        "ae_lookbehind_sam": ol.ae_lookbehind_sam(k, 0.05, alpha, total_steps=10),
+    }
+    transformations = {name: optax.chain(method, sgd) for name, method in methods.items()}
+    transformations["inside"] = ol.lookbehind_sam(k, 0.05, alpha, fast_optimizer=sgd)
+    for name, tx in transformations.items():
+        updates, _ = tx.update(g, tx.init(w), w, grad_fn=lambda p, i: g)
+        np.testing.assert_allclose(updates, -0.1 * factor * g, rtol=1e-12, err_msg=name)
+    # At the divided rate the step is the plain one.
+    divided = optax.chain(ol.lookbehind_sam(k, 0.05, alpha), optax.sgd(0.1 / factor))
+    updates, _ = divided.update(g, divided.init(w), w, grad_fn=lambda p, i: g)
+    np.testing.assert_allclose(updates, -0.1 * g, rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 5, 10])
+def test_the_first_step_on_a_quadratic_is_about_k_alpha_times_a_plain_one(k, float64):
+    matrix, w = quadratic()
+    moved, _ = train(optax.chain(ol.lookbehind_sam(k, 0.01, 0.5), optax.sgd(0.1)), matrix, w, 1)
+    plain = 0.1 * np.linalg.norm(matrix @ w)
+    # Each of the k gradients is taken at most k rho away, so |A e| <= |A| k rho for each.
+    bound = k * 0.5 * 0.1 * np.linalg.norm(matrix, 2) * k * 0.01
+    assert abs(np.linalg.norm(moved - w) - k * 0.5 * plain) <= bound < k * 0.5 * plain
