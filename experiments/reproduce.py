@@ -26,9 +26,13 @@ from experiments.campaign.collect import Plan, collect, plan
 from experiments.campaign.execute import execute
 from experiments.campaign.measuring import measure_all
 from experiments.campaign.runs import Run
+from experiments.continual import __main__ as continual
 from experiments.recipes.recipe import SCALES
 
-_MAINS = {"experiments.train": partial(train.main, show_progress=False)}
+_MAINS = {
+    "experiments.train": partial(train.main, show_progress=False),
+    "experiments.continual": partial(continual.main, show_progress=False),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

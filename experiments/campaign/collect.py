@@ -137,6 +137,9 @@ def _comparison(
 
 def _gradients_per_step(by_seed: Mapping[int, RunResult]) -> float | None:
     """Mean over epochs and seeds, from the logged fraction of sharpness-aware steps."""
+    known = [run.final["gradients_per_step"] for run in by_seed.values() if "learner" in run.config]
+    if known:
+        return float(np.mean(known))
     counts = [
         gradients_per_step(method(run.config.method), line.get("train_applied"))
         for run in by_seed.values()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import base
+from experiments.configs import base, continual
 from experiments.training import run_dir
 from experiments.training.checkpoints import kept_epochs
 
@@ -66,5 +66,12 @@ COMMANDS: Mapping[str, Command] = {
         base.get_config,
         _train_finished,
         _train_read,
+    ),
+    "continual": Command(
+        "experiments.continual",
+        "experiments/configs/continual.py",
+        continual.get_config,
+        _continual_finished,
+        _continual_read,
     ),
 }

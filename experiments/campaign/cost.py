@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from experiments import models
 from experiments.campaign.runs import Run
+from experiments.continual.learners import learner
 from experiments.methods.method import BoundMethod
 from experiments.methods.table import method
 from experiments.tasks.classification import cross_entropy
@@ -27,6 +28,7 @@ DATASETS: Mapping[str, tuple[int, tuple[int, int, int], int]] = {
     "cifar10": (50_000, (32, 32, 3), 10),
     "cifar100": (50_000, (32, 32, 3), 100),
     "imagenet2012": (1_281_167, (224, 224, 3), 1000),
+    "tiny_imagenet": (100_000, (64, 64, 3), 200),
 }
 _TIMED_PIXELS = 8 * 32 * 32  # of a timed batch on a CPU; larger batches are extrapolated from it
 _TIMINGS = 3
@@ -35,8 +37,23 @@ _UNKNOWN_STEPS = 500  # of an epoch of text in batches by length: only the progr
 
 def gradients(config: ConfigDict) -> float:
     """Expected number of minibatch gradients of a run, the clean ones included."""
+    if "learner" in config:
+        return _continual_gradients(config)
     steps = steps_per_epoch(config)
     return sum(steps * gradients_per_step(method(name)) for name in methods_by_epoch(config))
+
+
+def _continual_gradients(config: ConfigDict) -> float:
+    """The same for a continual run; differentiation through inner steps is not counted."""
+    available, _, classes = DATASETS[config.dataset]
+    examples = config.train_examples or round(available * (1 - config.validation))
+    steps = examples // classes * config.classes_per_task // config.batch_size * config.glances
+    bound_learner = learner(config.learner)
+    bound = method(bound_learner.method(config.method))
+    replay = min(config.replay, config.memory)
+    plain, perturbed = bound_learner.gradients(config.batch_size, replay)
+    extra = expected_applied(bound) * bound.extra_gradients
+    return config.epochs * steps * (plain + extra * perturbed)
 
 
 def steps_per_epoch(config: ConfigDict) -> int:
