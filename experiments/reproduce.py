@@ -12,7 +12,6 @@ of runs and divide them among themselves. ``all`` stands for every name.
 """
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -125,7 +124,7 @@ def _missing(plans: Iterable[Plan]) -> list[Run]:
 
 def _share_compiled_programs(root: Path) -> None:
     """Keeps compiled programs beside the runs: many runs differ in their seed only."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str((root / ".compiled").absolute()))
         # Also the small programs that make initial weights, of which there are many.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -188,4 +187,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,6 +14,7 @@ from experiments.methods.table import method
 from experiments.recipes.recipe import (
     Cell,
     CellResult,
+    Comparison,
     MeasureSpec,
     Recipe,
     Result,
@@ -124,7 +125,7 @@ def _statistics(recipe: Recipe, by_seed: Mapping[int, RunResult]) -> dict[str, S
 
 def _comparison(
     recipe: Recipe, cell: Cell, statistics: Mapping[tuple[str, str], Mapping[str, Statistic]]
-):
+) -> Comparison | None:
     against, key = recipe.against.get(cell.row), recipe.quantities[0].key
     if against is None:
         return None

@@ -137,7 +137,8 @@ def _measure(config: ConfigDict) -> float:
     model = models.build(
         config.model, classes, channels, image_size=size, dtype=config.dtype, rngs=nnx.Rngs(0)
     )
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, *states = nnx.split(model, nnx.Param, ...)
+    params, rest = states
     images, labels = jnp.ones((batch, *shape)), jnp.zeros(batch, jnp.int32)
 
     @jax.jit

@@ -110,7 +110,9 @@ def _table(result: Result, cells: Sequence[CellResult]) -> list[str]:
     rows = [heading]
     for each in cells:
         row = [each.cell.row, *(_entry(each, quantity) for quantity in quantities)]
-        row += [_mean_std(*(_published(result, each) or (None, None)), 2)] if has_published else []
+        if has_published:
+            mean, std = _published(result, each) or (None, None)
+            row.append(_mean_std(mean, std, 2))
         row += [_number(each.gradients_per_step, 2)] if has_gradients else []
         if compares:
             row.append(_difference(each, quantities[0].decimals))

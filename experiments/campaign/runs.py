@@ -86,8 +86,8 @@ def folder_name(config: ConfigDict, command: Command) -> str:
     """
     changed = different(config, command.defaults())
     identity = {key: value for key, value in changed.items() if key not in run_dir.RESUMABLE_KEYS}
-    identity = json.dumps(identity, sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGITS]
+    text = json.dumps(identity, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     words = [config.get(key) for key in ("dataset", "model", "method")]
     prefix = spec.file_name("-".join(str(word) for word in words if word))[:80]
     return f"{prefix}-seed{config.seed}-{digest}"

@@ -64,7 +64,9 @@ def _path(name: str) -> Path:
 
 def _import(path: Path) -> ModuleType:
     loader = SourceFileLoader("config_file", str(path))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None  # None only without a loader
+    module = module_from_spec(spec)
     try:
         loader.exec_module(module)
     except OSError:

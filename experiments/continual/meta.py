@@ -18,7 +18,7 @@ SAM's perturbation from :math:`\phi'_0 = \phi_0`, and interpolates:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ import optax
 import optax_lookbehind as ol
 
 Loss = Callable[[optax.Params, Any], tuple[jax.Array, dict[str, jax.Array]]]
-Params = optax.Params
+Params: TypeAlias = optax.Params
 
 
 class MetaLearner(NamedTuple):

@@ -48,7 +48,7 @@ def lines(key: str, x_label: str, *, log_x: bool = False) -> Draw:
                     axis.axhline(mean, color=style.color, linestyle=style.line, linewidth=1.3)
                     axis.plot([ticks[0]] if ticks else [0], [mean], style.marker, color=style.color)
                 else:
-                    points = sorted(points, key=lambda each: each.cell.x)
+                    points = sorted(points, key=lambda each: each.cell.x or 0.0)
                     xs = np.array([each.cell.x for each in points])
                     charts.lines(axis, {name: _series(points, key, xs)}, named)
             if log_x:
@@ -165,13 +165,13 @@ def heat_maps(key: str, x_label: str, y_label: str, *, reference: Sequence[str] 
         }
         figure, axes = charts.panels([f"{series}: {column}" for column, series in maps])
         for axis, ((column, series), points) in zip(axes, maps.items(), strict=True):
-            xs = sorted({each.cell.x for each in points})
-            ys = sorted({each.cell.y for each in points})
+            xs = sorted({each.cell.x for each in points if each.cell.x is not None})
+            ys = sorted({each.cell.y for each in points if each.cell.y is not None})
             values = np.full((len(ys), len(xs)), np.nan)
             for each in points:
-                if key in each.statistics and not each.diverged:
-                    place = ys.index(each.cell.y), xs.index(each.cell.x)
-                    values[place] = each.statistics[key].mean
+                x, y = each.cell.x, each.cell.y
+                if key in each.statistics and not each.diverged and x is not None and y is not None:
+                    values[ys.index(y), xs.index(x)] = each.statistics[key].mean
             center = _reference(result.of_column(column), reference, series, key)
             if np.isfinite(values).any():
                 decimals = _quantity(result, key).decimals

@@ -8,6 +8,7 @@ from experiments.recipes.claims.claim import (
     Claim,
     Evidence,
     Finding,
+    Test,
     all_of,
     close,
     decided,
@@ -37,7 +38,7 @@ def _a1(evidence: Evidence) -> Iterable[Finding]:
                 yield exact(text, error, tolerance=1e-3)
 
 
-def _normal(recipe: str):
+def _normal(recipe: str) -> Test:
     return in_range(recipe, "AE-SAM", "normal_correlation", _NORMAL)
 
 

@@ -9,6 +9,7 @@ from experiments.recipes.claims.claim import (
     Claim,
     Evidence,
     Finding,
+    Test,
     all_of,
     close,
     decided,
@@ -40,14 +41,14 @@ def _l1(evidence: Evidence) -> Iterable[Finding]:
         yield from smaller(_FIGURE_1, *rows, "m_sharpness")(evidence)
 
 
-def _at_radii(form: str, other: str, quantity: str, recipe: str = _FIGURE_1):
+def _at_radii(form: str, other: str, quantity: str, recipe: str = _FIGURE_1) -> Test:
     """``quantity`` is smaller for ``form`` than for ``other`` at each training radius."""
 
     def test(evidence: Evidence) -> Iterable[Finding]:
         for family in _FAMILIES:
             for rho in _radii(evidence, recipe, family):
-                rows = (f"{name.format(family)}, rho = {rho}" for name in (form, other))
-                yield from smaller(recipe, *rows, quantity)(evidence)
+                row, other_row = (f"{n.format(family)}, rho = {rho}" for n in (form, other))
+                yield from smaller(recipe, row, other_row, quantity)(evidence)
 
     return test
 

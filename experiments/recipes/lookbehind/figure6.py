@@ -1,9 +1,11 @@
 """Figure 6: sensitivity to the training radius rho."""
 
+from typing import Any
+
 from experiments.recipes import beds, drawings, quantities, rows
 from experiments.recipes.recipe import Cell, Recipe
 
-_MULTIPLES = {  # of the default radius
+_MULTIPLES: dict[str, dict[str, tuple[float, ...]]] = {  # of the default radius
     "laptop": {"SAM": (0.5, 1, 2), "ASAM": (0.5, 1, 2)},
     "gpu": {"SAM": (1, 2, 10), "ASAM": (1, 2, 4)},
     "paper": {"SAM": (1, 2, 4, 10), "ASAM": (1, 2, 4)},
@@ -18,7 +20,7 @@ def _cells(scale: str) -> list[Cell]:
         column = f"{family}: {bed.column}"
         for multiple in _MULTIPLES[scale][family]:
             rho = round(multiple * default, 6)
-            place = {"column": column, "x": rho}
+            place: dict[str, Any] = {"column": column, "x": rho}
             row = f"{family}, rho = {rho:g}"
             cells.append(beds.cell(bed, row, rows.sam(family, rho), series=family, **place))
             for k in rows.K[scale]:

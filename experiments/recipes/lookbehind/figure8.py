@@ -22,7 +22,10 @@ def _cells(scale: str) -> list[Cell]:
 def _curve(bed: beds.Bed, column: str, k: int, first: str, second: str) -> list[Cell]:
     """The cells of a panel: switched at the start, in between, and never."""
     epochs = bed.config.epochs
-    places = {0: (second, ()), epochs: (first, ())}
+    places: dict[int, tuple[str, tuple[tuple[int, str], ...]]] = {
+        0: (second, ()),
+        epochs: (first, ()),
+    }
     for fraction in _FRACTIONS:
         after = round(fraction * epochs)
         places[after] = (first, ((after, second),))

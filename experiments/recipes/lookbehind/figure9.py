@@ -3,7 +3,7 @@
 from experiments.recipes import beds, drawings, quantities, rows
 from experiments.recipes.recipe import Cell, Recipe
 
-_VARIANTS = {
+_VARIANTS: dict[str, tuple[float | str, str]] = {
     "steps of rho": (0.5, ""),
     "steps of rho / k": (1.0, ",rho_over_k=true"),
     "steps of rho, adaptive alpha": ("adaptive", ""),

@@ -88,13 +88,14 @@ _LAPTOP: Mapping[str, Row] = {
 
 def cells(scale: str) -> list[Cell]:
     """All rows on all streams of a scale."""
+    changes: dict[str, int | str] = {}
     if scale == LAPTOP:
         # Small, so that the tasks interfere.
         changes = {"model": "cnn2_8_16", "epochs_per_task": 10}
         return [_cell(DIGITS, row, _LAPTOP[row], **changes) for row in ROWS]
-    columns, changes = (CIFAR, TINY), {}
+    columns = [CIFAR, TINY]
     if scale == GPU:
-        columns, changes = (CIFAR,), {"epochs_per_task": 2}
+        columns, changes = [CIFAR], {"epochs_per_task": 2}
     return [
         _cell(column, row, _TABLE_7[column][row], **changes) for column in columns for row in ROWS
     ]

@@ -15,7 +15,7 @@ _ADAPTIVE = {
 
 
 def _published() -> dict[str, dict[str, tuple[float, float | None]]]:
-    found = {}
+    found: dict[str, dict[str, tuple[float, float | None]]] = {}
     for pair, (sam, asam) in _ADAPTIVE.items():
         static = table1.PUBLISHED[beds.column(*pair)]
         values = (static["Lookbehind-SAM"], sam, static["Lookbehind-ASAM"], asam)
