@@ -43,8 +43,9 @@ class Plan(NamedTuple):
 
     @property
     def distinct_runs(self) -> dict[Path, Run]:
-        """Folder -> run."""
-        return {run.path: run for _, runs in self.runs for run in runs}
+        """Folder -> run; the first seed of every cell, then the second ones, and so on."""
+        by_seed = zip(*(runs for _, runs in self.runs), strict=True)
+        return {run.path: run for runs in by_seed for run in runs}
 
     @property
     def measurements(self) -> list[Measurement]:
