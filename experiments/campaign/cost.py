@@ -3,7 +3,9 @@
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -40,7 +42,13 @@ def gradients(config: ConfigDict) -> float:
     if "learner" in config:
         return _continual_gradients(config)
     steps = steps_per_epoch(config)
-    return sum(steps * gradients_per_step(method(name)) for name in methods_by_epoch(config))
+    epochs = Counter(methods_by_epoch(config))
+    return sum(n * steps * _expected_gradients(name) for name, n in epochs.items())
+
+
+@cache  # a campaign asks for the same few methods thousands of times
+def _expected_gradients(name: str) -> float:
+    return gradients_per_step(method(name))
 
 
 def _continual_gradients(config: ConfigDict) -> float:
@@ -87,23 +95,23 @@ def expected_applied(bound: BoundMethod) -> float:
     return 1.0 if bound.ascent_steps else 0.0
 
 
-def hours(runs: Sequence[Run], cache: Path) -> float | None:
+def hours(runs: Sequence[Run], file: Path) -> float | None:
     """Hours that the runs take one after the other here, from a measured gradient.
 
     Args:
       runs: the runs.
-      cache: JSON file of measured gradients, which are measured once for each machine.
+      file: JSON file of measured gradients, which are measured once for each machine.
 
     Returns:
       None if a run does not classify images of a known size: its gradient cannot be measured.
     """
     if any(run.config.dataset not in DATASETS for run in runs):
         return None
-    seconds = sum(gradients(run.config) * gradient_seconds(run.config, cache) for run in runs)
+    seconds = sum(gradients(run.config) * gradient_seconds(run.config, file) for run in runs)
     return seconds / 3600
 
 
-def gradient_seconds(config: ConfigDict, cache: Path) -> float:
+def gradient_seconds(config: ConfigDict, file: Path) -> float:
     """Seconds of one gradient of the base optimizer, without input pipeline and update."""
     device = jax.devices()[0]
     key = " ".join(
@@ -119,11 +127,11 @@ def gradient_seconds(config: ConfigDict, cache: Path) -> float:
             ),
         )
     )
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if key not in known:
         known[key] = _measure(config)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_lines(cache, [known])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_lines(file, [known])
     return known[key]
 
 
