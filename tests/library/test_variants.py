@@ -1,4 +1,4 @@
-"""GSAM, WSAM, Friendly SAM, Momentum-SAM and their kin: limits, zero gradients, averages, masks."""
+"""GSAM, WSAM, Friendly SAM, Momentum-SAM and others: limits, zero gradients, averages, masks."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""GSAM, WSAM, Momentum-SAM and their kin: the recorded trajectories of their official code."""
+"""GSAM, WSAM, Momentum-SAM and others: recorded trajectories that agree with the authors' code."""
 
 import functools
 
