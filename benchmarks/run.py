@@ -16,6 +16,7 @@ from benchmarks.sections import (
     against_pytorch,
     compilation,
     compiled,
+    kernels,
     scaling,
     step_time,
 )
@@ -29,7 +30,9 @@ SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "pytorch": against_pytorch.measure,
     "scaling": scaling.measure,
     "compiled": compiled.measure,
+    "kernels": kernels.measure,
 }
+_COMPILED = {"compiled", "kernels"}  # the same on every machine
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
@@ -55,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{tables[name].markdown()}\n\n({name}: {seconds:.0f} s)", flush=True)
         write_tables(options.out, machine, tables)
     if options.update_docs:
-        parts = {"machine": machine} | {name: t.markdown() for name, t in tables.items()}
+        parts = {name: table.markdown() for name, table in tables.items()}
+        if parts.keys() - _COMPILED:
+            parts["machine"] = machine
         backend = jax.default_backend()
         update_page(_PAGE, {f"{backend} {name}": part for name, part in parts.items()})
 
