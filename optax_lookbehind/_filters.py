@@ -35,8 +35,8 @@ def friendly_filter(sigma: float = 1.0, decay: float = 0.9) -> optax.GradientTra
       d_t = g_t - \sigma m_{t-1}, \qquad m_t = \lambda m_{t-1} + (1 - \lambda) g_t
 
     with :math:`d_0 = m_0 = g_0`. What is left of a minibatch's gradient is mostly its noise: the
-    ascent raises the loss of this minibatch and leaves that of the whole dataset alone. In front of
-    any rule, under any loop or policy, change this::
+    ascent raises the loss of this minibatch and hardly that of the whole dataset. In front of any
+    rule, under any loop or policy, change this::
 
       multistep(asam_perturbation(rho=0.5))
 

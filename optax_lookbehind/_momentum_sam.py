@@ -1,4 +1,4 @@
-"""Momentum-SAM: the perturbation follows the optimizer's momentum, at one gradient per step."""
+"""Momentum-SAM: a perturbation against the optimizer's momentum, at one gradient per step."""
 
 from typing import Any, NamedTuple
 
@@ -37,15 +37,16 @@ class MomentumSAMState(NamedTuple):
 def momentum_sam(
     optimizer: optax.GradientTransformation, rho: optax.ScalarOrSchedule
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Trains weights perturbed along the momentum (Momentum-SAM): one gradient per step.
+    r"""Trains weights perturbed against the momentum (Momentum-SAM): one gradient per step.
 
     .. math::
       g = \nabla L(w + e), \qquad w \leftarrow w + u(g), \qquad
       e \leftarrow -\rho \, v / \lVert v \rVert
 
     with u the optimizer's update and v its momentum: the trace of ``optax.sgd``, the first moment
-    of ``optax.adam``. The perturbation points along the last update, where it has overshot. The
-    ``params`` of the training loop are the perturbed weights w + e; change this::
+    of ``optax.adam``. The perturbation points further along the last update, where the loss rises
+    if that update was too long. The ``params`` of the training loop are the perturbed weights
+    w + e; change this::
 
       tx = optax.sgd(0.1, momentum=0.9)
       ...

@@ -43,8 +43,8 @@ def usam(
     r"""SAM without the normalization of the gradient: :math:`e = \rho g` (USAM). 2 gradients.
 
     ``multistep(optax.scale_by_learning_rate(rho, flip_sign=False))``: see :func:`multistep`.
-    ``rho`` is a step size here, in the units of a learning rate, > 0, or an Optax schedule; a large
-    gradient makes a large perturbation, so the step size of SAM's proofs rather than its radius.
+    ``rho`` is a step size here, in the units of a learning rate, > 0, or an Optax schedule; the
+    larger the gradient, the larger the perturbation.
 
     References:
       Dai, Ahn and Sra, `The Crucial Role of Normalization in Sharpness-Aware Minimization

@@ -52,9 +52,14 @@ METHODS = {
 # Run under every mapping; the others, made of the same blocks, under shard_map.
 ALL_MAPPINGS = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
 SHARD_MAP_ONLY = [name for name in METHODS if name not in ALL_MAPPINGS]
+ALIKE = {"stable_sam", "saner", "sam_on", "vasso"}  # to gsam and friendly_sam
 
 
-@pytest.fixture(params=METHODS)
+def mark(name):
+    return [pytest.mark.slow] if name in ALIKE else []
+
+
+@pytest.fixture(params=[pytest.param(name, marks=mark(name)) for name in METHODS])
 def make(request):
     return METHODS[request.param]
 
@@ -151,7 +156,8 @@ def largest_difference(first, second):
 
 @pytest.mark.parametrize(
     ("name", "mappings"),
-    [(n, MAPPINGS) for n in ALL_MAPPINGS] + [(n, ["shard_map"]) for n in SHARD_MAP_ONLY],
+    [(n, MAPPINGS) for n in ALL_MAPPINGS]
+    + [pytest.param(n, ["shard_map"], marks=mark(n)) for n in SHARD_MAP_ONLY],
 )
 def test_synced_perturbation_equals_one_device_on_the_global_batch(name, mappings, problem):
     tx = METHODS[name]()
