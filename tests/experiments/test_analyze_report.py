@@ -94,3 +94,12 @@ def test_runs_of_different_length_are_averaged_where_all_have_an_epoch():
     assert found.shared["epochs"] == [1, 2]
     assert found.mean["loss"] == [2.0, 2.0]
     np.testing.assert_allclose(found.std["loss"], np.sqrt(2) * np.ones(2))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_table_has_the_accuracy_of_the_evaluated_split(split):
+    result = {"train_loss": [0.5], f"{split}_accuracy": [0.25, 0.75]}
+    entries = [e for e in MEASURES["training"].entries(None) if e.applies_to(result)]
+    values = {entry.heading: entry.value(result) for entry in entries}
+    words = {"val": "validation", "test": "test"}[split]
+    assert values == {"logged training loss": 0.5, f"{words} accuracy, %": 75.0}
