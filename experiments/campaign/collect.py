@@ -78,7 +78,16 @@ def plan(
 
 def collect(plan: Plan) -> Result:
     """Reads the runs of a plan, all of which are done, and takes statistics over seeds."""
-    found = _run_results(plan)
+    return summarize(plan, read_runs(plan))
+
+
+def summarize(plan: Plan, found: Sequence[Mapping[int, RunResult]]) -> Result:
+    """The statistics over seeds.
+
+    Args:
+      plan: the plan.
+      found: for each cell: seed -> run; runs that diverged are missing.
+    """
     statistics = {
         (cell.column, cell.row): _statistics(plan.recipe, by_seed)
         for (cell, _), by_seed in zip(plan.runs, found, strict=True)
@@ -97,7 +106,7 @@ def collect(plan: Plan) -> Result:
     return Result(plan.name, plan.recipe, plan.scale, cells)
 
 
-def _run_results(plan: Plan) -> list[dict[int, RunResult]]:
+def read_runs(plan: Plan) -> list[dict[int, RunResult]]:
     """For each cell: seed -> run; runs that diverged are missing."""
     peers: dict[tuple[str, int], dict[str, RunResult]] = {}
     found = []
