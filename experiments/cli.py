@@ -111,6 +111,10 @@ def run(
 
     def parse(argv: Sequence[str]) -> list[str]:
         with user_errors(AttributeError, KeyError, TypeError, flags.Error):
+            for argument in argv:
+                key = re.match(r"--?config\.([^=]*)", argument)
+                if key and not key[1].isidentifier():
+                    raise ValueError(f"unknown config key {key[1]!r}.")
             positional = flags.FLAGS(argv)
             flag: Any = flags.FLAGS["config"]
             _check_keys(flag.override_values, parser.keys)

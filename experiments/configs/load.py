@@ -55,7 +55,7 @@ def load_config(name: str) -> ConfigDict:
 
 def _path(name: str) -> Path:
     path = Path(name)
-    if path.suffix or path.exists():
+    if name and (path.suffix or path.exists()):
         return path
     if name not in setups():
         raise ValueError(unknown("config", name, setups()))

@@ -1,6 +1,7 @@
 """Tasks by name. A new one is a row here: the task and its pipeline, made from the config."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -31,6 +32,8 @@ def _classification(
         "eval_test": config.eval_test,
     }
     models.find(config.model)  # raises for an unknown name, before data is read
+    if config.pretrained and not Path(config.pretrained).is_file():
+        raise FileNotFoundError(f"pretrained must be a file, got {config.pretrained!r}.")
     if config.dataset == imagenet.NAME:
         splits = open_imagenet(config)
         info = imagenet_info(config, splits)

@@ -50,6 +50,8 @@ def test_a_value_out_of_range_raises_with_the_range(config, key, value, right, m
 
 
 def test_weights_of_a_vit_are_for_vits(config, tmp_path):
-    config.update(pretrained="ViT-B_16.npz", epochs=1)
+    weights = tmp_path / "ViT-B_16.npz"
+    weights.touch()
+    config.update(pretrained=str(weights), epochs=1)
     with pytest.raises(SystemExit, match=r"ViT-B_16\.npz holds the weights of a ViT, .* a Dense"):
         train.main(config, tmp_path / "run")

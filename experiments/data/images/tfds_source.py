@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 from array_record.python.array_record_module import ArrayRecordReader
 
 
@@ -30,7 +31,12 @@ def open_split(
         random access.
       ValueError: if a file is truncated.
     """
-    builder = tfds.builder(name, data_dir=data_dir)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # what is missing is said below
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    finally:
+        logging.set_verbosity(verbosity)
     if not builder.is_prepared():
         raise FileNotFoundError(_how_to_prepare(builder, "nothing is there"))
     file_format = builder.info.file_format
