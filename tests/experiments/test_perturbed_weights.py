@@ -68,10 +68,15 @@ def test_a_switch_continues_from_the_weights_without_the_perturbation(momentum_c
     assert_close(switched.params, weights_of(state))
 
 
-@pytest.mark.parametrize("changes", [{"microbatches": 4}, {"skip_nonfinite": 2}])
-def test_microbatches_and_skipping_keep_the_length_of_the_perturbation(momentum_config, changes):
+@pytest.mark.parametrize(
+    ("changes", "num_devices"),
+    [({"microbatches": 4}, 1), ({"per_device_perturbation": True}, 2), ({"skip_nonfinite": 2}, 1)],
+)
+def test_the_perturbation_has_length_rho_in_every_kind_of_run(
+    momentum_config, changes, num_devices
+):
     momentum_config.update(changes)
-    _, _, state = after_two_steps(momentum_config)
+    _, _, state = after_two_steps(momentum_config, num_devices=num_devices)
     np.testing.assert_allclose(distance(state), RHO, rtol=1e-4)
 
 
