@@ -5,7 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
 # He et al., 2015, keeping the variance of the backward pass: kaiming_normal_(mode="fan_out").
 HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -54,3 +56,20 @@ VIT_DENSE = jax.nn.initializers.xavier_uniform()
 VIT_MLP_BIAS = jax.nn.initializers.normal(1e-6)
 # The class token, and the classifier: every class equally likely at the start.
 VIT_ZEROS = jax.nn.initializers.zeros
+
+# fairseq's Transformer: Xavier-uniform, with a gain of 1 / sqrt(2) on queries, keys and values.
+FAIRSEQ_DENSE = jax.nn.initializers.xavier_uniform()
+FAIRSEQ_QKV = jax.nn.initializers.variance_scaling(0.5, "fan_avg", "uniform")
+
+
+def fairseq_embedding(padding: int) -> Initializer:
+    """N(0, 1 / width), with a row of zeros for the padding token.
+
+    Xavier-uniform rows would be small beside the position signals, and train far slower.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        rows = jax.random.normal(key, shape, dtype) * shape[-1] ** -0.5
+        return rows.at[padding].set(0)
+
+    return init

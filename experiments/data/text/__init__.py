@@ -1,0 +1,1 @@
+"""Parallel text: pairs of sentences from files to batches of subword tokens."""

@@ -1,0 +1,1 @@
+"""Decoding: from a trained sequence model to its most probable outputs."""
