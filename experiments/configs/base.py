@@ -41,8 +41,12 @@ def get_config() -> ConfigDict:
     config.eval_batch_size = 1000  # rounded up to a multiple of the devices
     config.optimizer = "sgd"  # or "adam", "adamw"
     config.learning_rate = 0.1  # at the start
-    config.schedule = "cosine"  # to zero; "step": a tenth after 25%, 50% and 75%; "constant"
+    config.schedule = "cosine"  # to zero; "step": a tenth after 25%, 50% and 75%; "constant";
+    # "inverse_sqrt": falls with the root of the step after warm-up
+    config.warmup_steps = 0  # steps in which the rate rises from 0; minibatches where they switch
     config.momentum = 0.9  # sgd
+    config.betas = (0.9, 0.999)  # adam, adamw
+    config.epsilon = 1e-8  # adam, adamw
     config.clip_norm = placeholder(
         float
     )  # bound on the norm of the optimizer's gradient; None: none

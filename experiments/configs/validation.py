@@ -19,8 +19,10 @@ _SEED: Range = ("an integer in [0, 2**32)", lambda x: 0 <= x < 2**32)
 _MAX_EPOCHS = 1_000_000
 
 _RANGES: Mapping[str, Range] = {
+    "betas": ("two numbers in [0, 1)", lambda x: len(x) == 2 and all(0 <= b < 1 for b in x)),
     "clip_norm": ("> 0", lambda x: x is None or x > 0),
     "dtype": ("'float32' or 'bfloat16'", lambda x: x in ("float32", "bfloat16")),
+    "epsilon": ("> 0 and finite", lambda x: 0 < x < math.inf),
     "epochs": (f"in [1, {_MAX_EPOCHS}]", lambda x: 1 <= x <= _MAX_EPOCHS),
     "batch_size": _POSITIVE,
     "eval_batch_size": _POSITIVE,
@@ -38,6 +40,7 @@ _RANGES: Mapping[str, Range] = {
     "skip_nonfinite": _NOT_NEGATIVE,
     "train_examples": (">= 1", lambda x: x is None or x >= 1),
     "validation": _FRACTION,
+    "warmup_steps": _NOT_NEGATIVE,
     "weight_decay": _NOT_NEGATIVE,
     "workers": _NOT_NEGATIVE,
 }

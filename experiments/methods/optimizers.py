@@ -34,11 +34,15 @@ def _sgd(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformati
 
 def _adam(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
     """Weight decay is added to the gradient, as in PyTorch's Adam."""
-    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(rate))
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay),
+        optax.adam(rate, *config.betas, config.epsilon),
+    )
 
 
 def _adamw(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
-    return optax.adamw(rate, weight_decay=config.weight_decay)
+    """Weight decay is decoupled from the gradient, as in PyTorch's AdamW."""
+    return optax.adamw(rate, *config.betas, config.epsilon, weight_decay=config.weight_decay)
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {

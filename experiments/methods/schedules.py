@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -10,19 +12,32 @@ from experiments.configs.lookup import look_up
 _STEP_DECAY = 0.1  # after 25%, 50% and 75% of the epochs: 50, 100 and 150 of 200
 
 
-def _step(peak: float, steps: int) -> optax.Schedule:
+def _step(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    del warmup_steps
     boundaries = {round(share * steps): _STEP_DECAY for share in (0.25, 0.5, 0.75)}
     return optax.piecewise_constant_schedule(peak, boundaries)
 
 
-def _constant(peak: float, steps: int) -> optax.Schedule:
-    del steps
+def _constant(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    del steps, warmup_steps
     return optax.constant_schedule(peak)
 
 
-SCHEDULES: Mapping[str, Callable[[float, int], optax.Schedule]] = {
+def _cosine(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    del warmup_steps
+    return optax.cosine_decay_schedule(peak, steps)
+
+
+def _inverse_sqrt(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
+    """``peak * sqrt(warmup_steps / n)``, whatever the length of the run."""
+    del steps
+    return lambda count: peak * jnp.sqrt(warmup_steps / jnp.maximum(count, warmup_steps))
+
+
+SCHEDULES: Mapping[str, Callable[[float, int, int], optax.Schedule]] = {
     "constant": _constant,  # lifelong learning
-    "cosine": optax.cosine_decay_schedule,  # the AE-SAM paper, which does not state the end: zero
+    "cosine": _cosine,  # the AE-SAM paper, which does not state the end: zero
+    "inverse_sqrt": _inverse_sqrt,  # fairseq's recipe of translation
     "step": _step,  # the Lookbehind paper, appendix A.1.3
 }
 
@@ -30,11 +45,24 @@ SCHEDULES: Mapping[str, Callable[[float, int], optax.Schedule]] = {
 def learning_rate(config: ConfigDict, steps: int, inner_steps: int = 1) -> optax.Schedule:
     """The config's schedule over ``steps`` training steps.
 
+    During the first ``warmup_steps`` it is multiplied with a line from 0 to 1.
+
     Args:
-      config: with ``schedule`` and ``learning_rate``.
+      config: with ``schedule``, ``learning_rate`` and ``warmup_steps``.
       steps: number of training steps of the run.
       inner_steps: how often the optimizer is called in a training step; the rate stays the same
         within one.
     """
-    schedule = look_up("schedule", config.schedule, SCHEDULES)(config.learning_rate, steps)
-    return lambda count: schedule(count // inner_steps)
+    make_schedule = look_up("schedule", config.schedule, SCHEDULES)
+    warmup_steps = config.warmup_steps
+    if warmup_steps == 0 and config.schedule == "inverse_sqrt":
+        raise ValueError("warmup_steps must be >= 1 for the schedule inverse_sqrt, got 0.")
+    schedule = make_schedule(config.learning_rate, steps, warmup_steps)
+
+    def rate(count: jax.Array) -> jax.Array:
+        step = count // inner_steps
+        if warmup_steps == 0:
+            return schedule(step)
+        return schedule(step) * jnp.minimum(step / warmup_steps, 1)
+
+    return rate

@@ -38,7 +38,7 @@ class Attention(nnx.Module):
         self.heads = heads
 
     def project(self, memory: jax.Array) -> KeysAndValues:
-        """Keys and values ``[batch, position, head, feature]`` of ``[batch, position, feature]``."""
+        """Keys and values of ``[batch, position, feature]``, with the features split into heads."""
         return self._split(self.key(memory)), self._split(self.value(memory))
 
     def __call__(self, x: jax.Array, memory: KeysAndValues, mask: jax.Array) -> jax.Array:

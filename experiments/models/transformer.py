@@ -42,9 +42,7 @@ class Perceptron(nnx.Module):
     """Two linear layers with a ReLU between them, on each position."""
 
     def __init__(self, width: int, hidden: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        linear = partial(
-            nnx.Linear, kernel_init=initializers.FAIRSEQ_DENSE, dtype=dtype, rngs=rngs
-        )
+        linear = partial(nnx.Linear, kernel_init=initializers.FAIRSEQ_DENSE, dtype=dtype, rngs=rngs)
         self.dense1 = linear(width, hidden)
         self.dense2 = linear(hidden, width)
 
@@ -186,7 +184,9 @@ class Transformer(nnx.Module):
 
     def encode(self, source: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Maps ``[batch, position]`` tokens to ``[batch, position, feature]``."""
-        embedding = self.target_embedding if self.source_embedding is None else self.source_embedding
+        embedding = (
+            self.target_embedding if self.source_embedding is None else self.source_embedding
+        )
         x = self._embed(embedding, source, jnp.arange(source.shape[1]), rngs)
         mask = _hide_padding(source != PAD)
         for layer in self.encoder:
@@ -225,7 +225,9 @@ class Transformer(nnx.Module):
     def _embed(
         self, embedding: nnx.Embed, tokens: jax.Array, positions: jax.Array, rngs: nnx.Rngs | None
     ) -> jax.Array:
-        x = embedding(tokens) * self.width**0.5 + sinusoids(positions, self.width).astype(self.dtype)
+        x = embedding(tokens) * self.width**0.5 + sinusoids(positions, self.width).astype(
+            self.dtype
+        )
         return self.dropout(x, rngs=rngs)
 
 

@@ -31,14 +31,16 @@ def axis_kwargs(num_microbatches: int, per_device: bool) -> dict[str, Any]:
     return {"axis_name": axis, "sync_perturbation": False} if axis else {}
 
 
-def check_batch_size(
-    batch_size: int, num_microbatches: int, per_device: bool, num_devices: int
-) -> None:
-    """Raises ValueError unless microbatches and devices divide the batch."""
+def check_parts(num_microbatches: int, per_device: bool) -> None:
+    """Raises ValueError unless there is one kind of parts."""
     if num_microbatches < 1:
         raise ValueError(f"microbatches must be >= 1, got {num_microbatches}.")
     if num_microbatches > 1 and per_device:
         raise ValueError("microbatches and per_device_perturbation exclude each other.")
+
+
+def check_batch_size(batch_size: int, num_microbatches: int, num_devices: int) -> None:
+    """Raises ValueError unless microbatches and devices divide the batch."""
     check_divisible("batch_size", batch_size, num_devices, "devices")
     check_divisible("batch_size", batch_size, num_microbatches, "microbatches")
 

@@ -15,9 +15,11 @@ from experiments.data.dataset import DatasetInfo
 from experiments.data.images import imagenet
 from experiments.data.pipeline import Pipeline
 from experiments.data.task_stream import TaskStream, class_incremental, joint_dataset
+from experiments.parallel.microbatches import check_batch_size
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification
 from experiments.tasks.multi_head import multi_head
+from experiments.tasks.translation_setup import make_translation
 
 Builder = Callable[[ConfigDict, Mesh, jax.Array, int], tuple[Task, Pipeline]]
 
@@ -25,6 +27,7 @@ Builder = Callable[[ConfigDict, Mesh, jax.Array, int], tuple[Task, Pipeline]]
 def _classification(
     config: ConfigDict, mesh: Mesh, order_key: jax.Array, num_minibatches: int
 ) -> tuple[Task, Pipeline]:
+    check_batch_size(config.batch_size, config.microbatches, mesh.size)
     batches = {
         "batch_size": config.batch_size,
         "eval_batch_size": config.eval_batch_size,
@@ -71,6 +74,7 @@ def _multi_head(
     config: ConfigDict, mesh: Mesh, order_key: jax.Array, num_minibatches: int
 ) -> tuple[Task, Pipeline]:
     """All tasks of a stream at once: ``python -m experiments.train`` learns them jointly."""
+    check_batch_size(config.batch_size, config.microbatches, mesh.size)
     dataset, stream = load_stream(config)
     pipe = pipeline.in_memory(
         joint_dataset(dataset, stream),
@@ -145,4 +149,8 @@ def _normalization(
     return mean, std
 
 
-TASKS: Mapping[str, Builder] = {"classification": _classification, "multi_head": _multi_head}
+TASKS: Mapping[str, Builder] = {
+    "classification": _classification,
+    "multi_head": _multi_head,
+    "translation": make_translation,
+}

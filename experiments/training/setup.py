@@ -52,9 +52,7 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[list[Trainer
 def make_task(config: ConfigDict, mesh: Mesh) -> tuple[Task, Pipeline]:
     """Returns the task and the data; errors as in :func:`make_run`."""
     check_ranges(config)  # before the data is opened, which can take long
-    microbatches.check_batch_size(
-        config.batch_size, config.microbatches, config.per_device_perturbation, mesh.size
-    )
+    microbatches.check_parts(config.microbatches, config.per_device_perturbation)
     _, order_key = seed_keys(config.seed)
     build = look_up("task", config.task, TASKS)
     return build(config, mesh, order_key, _num_minibatches(config))

@@ -97,24 +97,24 @@ def epoch_batches(
 ) -> Iterator[Pairs]:
     """All pairs once, in random batches of one bucket each, in random order.
 
-    A batch has ``grouped`` minibatches, one behind the other.
+    With ``grouped`` > 1 a batch is that many stacked minibatches, ``[minibatch, pair, position]``.
     """
-    batches = []
+    steps = []
     for i, (bucket, (minibatches, rows)) in enumerate(zip(buckets, plans, strict=True)):
         order = rng.permutation(len(bucket.source))
-        # Padding rows are spread evenly: no minibatch has two more pairs than another.
-        split = [np.pad(s, (0, rows - len(s)), constant_values=-1) for s in
-                 np.array_split(order, minibatches)]
-        chunks = np.reshape(split, (minibatches // grouped, grouped * rows))
-        batches += [(i, chunk) for chunk in chunks]
-    for index in rng.permutation(len(batches)):
-        i, rows = batches[index]
-        yield take_rows(buckets[i], rows)
+        # Padding is spread over the minibatches: none has two pairs more than another.
+        parts = np.array_split(order, minibatches)
+        padded = [np.pad(part, (0, rows - len(part)), constant_values=-1) for part in parts]
+        shape = (-1, grouped, rows) if grouped > 1 else (-1, rows)
+        steps += [(i, step_rows) for step_rows in np.reshape(padded, shape)]
+    for index in rng.permutation(len(steps)):
+        i, step_rows = steps[index]
+        yield take_rows(buckets[i], step_rows)
 
 
 def take_rows(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    """The pairs at ``rows``; padding at -1."""
-    return Pairs(*(np.where(rows[:, None] < 0, PAD, side[rows]) for side in pairs))
+    """The pairs of an array of rows; padding where it is -1."""
+    return Pairs(*(np.where(rows[..., None] < 0, PAD, side[rows]) for side in pairs))
 
 
 def steps_per_epoch(plans: Sequence[BucketPlan], grouped: int = 1) -> int:

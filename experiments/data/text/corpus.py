@@ -60,15 +60,11 @@ def read_corpus(
     folder = EMBEDDED if folder is None else Path(folder)
     if source == target:
         raise ValueError(f"source_language and target_language are both {source!r}.")
-    train, valid, test = (
-        _read_split(folder, split, source, target, lowercase) for split in _NAMES
-    )
+    train, valid, test = (_read_split(folder, split, source, target, lowercase) for split in _NAMES)
     return Corpus(_without_blanks(train), valid, test)
 
 
-def _read_split(
-    folder: Path, split: str, source: str, target: str, lowercase: bool
-) -> Sentences:
+def _read_split(folder: Path, split: str, source: str, target: str, lowercase: bool) -> Sentences:
     paths = [_find(folder, split, language) for language in (source, target)]
     sentences = Sentences(*(_read_lines(path, lowercase) for path in paths))
     counts = [len(lines) for lines in sentences]
@@ -105,7 +101,5 @@ def _read_lines(path: Path, lowercase: bool) -> list[str]:
 
 
 def _without_blanks(sentences: Sentences) -> Sentences:
-    kept: Iterator[tuple[str, str]] = (
-        pair for pair in zip(*sentences, strict=True) if all(pair)
-    )
+    kept: Iterator[tuple[str, str]] = (pair for pair in zip(*sentences, strict=True) if all(pair))
     return Sentences(*map(list, zip(*kept, strict=True)))
