@@ -10,11 +10,11 @@ from flax import nnx
 from experiments.decoding.cached_decoder import decode_step, empty_cache, make_memory
 from experiments.models.transformer import EOS, PAD, Transformer
 
-SIZES = {"width": 8, "hidden": 12, "heads": 2, "layers": 2}
+SIZES = {"width": 8, "hidden": 12, "heads": 2, "layers": 1}
 
 
 @cache
-def make_model(vocabulary=11, *, seed=0, dropout=0.0, pre_norm=False):
+def make_model(vocabulary=11, *, seed=0, dropout=0.0, pre_norm=False, layers=1):
     """In eval mode; weights are scaled up, so that attention is far from uniform."""
 
     @partial(jax.jit, static_argnums=0)
@@ -26,7 +26,7 @@ def make_model(vocabulary=11, *, seed=0, dropout=0.0, pre_norm=False):
             pre_norm=pre_norm,
             dtype=jnp.float64,
             rngs=nnx.Rngs(seed),
-            **SIZES,
+            **SIZES | {"layers": layers},
         )
         model.eval()
         graphdef, state = nnx.split(model)
