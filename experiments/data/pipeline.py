@@ -28,7 +28,7 @@ class Pipeline(NamedTuple):
     Epochs are a pure function of their index, so checkpoints need no iterator state.
 
     Attributes:
-      info: static properties of the dataset.
+      info: static properties of the dataset: :class:`DatasetInfo`, or those of another task.
       steps_per_epoch: number of batches of an epoch.
       examples_per_step: number of examples of a batch.
       train: ``(first_epoch) -> iterator over epochs of iterators over batches``, without end. For a
@@ -38,7 +38,7 @@ class Pipeline(NamedTuple):
       unit: name of the examples in progress bar and timing.
     """
 
-    info: DatasetInfo
+    info: Any
     steps_per_epoch: int
     examples_per_step: int
     train: Callable[[int], Iterator[Epoch]]

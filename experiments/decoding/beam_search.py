@@ -28,7 +28,7 @@ class _State(NamedTuple):
     log_probs: jax.Array  # of live hypotheses, [sentence, beam]
     cache: Any
     finished: Beams
-    count: jax.Array  # of finished hypotheses, [sentence]
+    num_finished: jax.Array  # [sentence]
 
 
 def beam_search(
@@ -74,11 +74,11 @@ def beam_search(
         log_probs=log_probs,
         cache=cache,
         finished=Beams(tokens, jnp.full_like(log_probs, -jnp.inf)),
-        count=jnp.zeros(sentences, jnp.int32),
+        num_finished=jnp.zeros(sentences, jnp.int32),
     )
 
     def is_done(state: _State) -> jax.Array:
-        return (state.count >= beam) | jnp.isneginf(state.log_probs).all(-1)
+        return (state.num_finished >= beam) | jnp.isneginf(state.log_probs).all(-1)
 
     def step(state: _State) -> _State:
         previous = jax.lax.dynamic_index_in_dim(
@@ -96,7 +96,7 @@ def beam_search(
         scores = candidates.log_probs / (state.position + 1.0) ** length_penalty
         accepted = ended & (jnp.arange(2 * beam) < beam) & ~is_done(state)[:, None]
         scores = jnp.where(accepted, scores, -jnp.inf)
-        count = state.count + (scores > -jnp.inf).sum(-1, dtype=jnp.int32)
+        num_finished = state.num_finished + (scores > -jnp.inf).sum(-1, dtype=jnp.int32)
         finished = _merge(state.finished, Beams(candidates.tokens, scores), beam)
 
         log_probs, live = jax.lax.top_k(jnp.where(ended, -jnp.inf, candidates.log_probs), beam)
@@ -106,7 +106,7 @@ def beam_search(
             log_probs=log_probs,
             cache=_gather(cache, _gather(candidates.parent, live)),
             finished=finished,
-            count=count,
+            num_finished=num_finished,
         )
 
     def goes_on(state: _State) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.models.attention import Attention, KeysAndValues
-from experiments.models.transformer import PAD, Transformer
+from experiments.models.transformer import PADDING, Transformer
 
 
 class Memory(NamedTuple):
@@ -28,7 +28,7 @@ def make_memory(model: Transformer, source: jax.Array) -> Memory:
     """Encodes ``[sentence, position]`` tokens and projects them for each decoder layer."""
     encoded = model.encode(source)
     projected = [layer.cross_attention.project(encoded) for layer in model.decoder]
-    return Memory(projected, source != PAD)
+    return Memory(projected, source != PADDING)
 
 
 def empty_cache(memory: Memory, beam: int, length: int) -> Cache:

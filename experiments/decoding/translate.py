@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.data.text.tokens import BOS, EOS, PAD
 from experiments.decoding.beam_search import beam_search
 from experiments.decoding.cached_decoder import decode_step, empty_cache, make_memory
-from experiments.models.transformer import BOS, EOS, PAD, Transformer
 
 
 class Search(NamedTuple):
@@ -33,12 +33,12 @@ class Search(NamedTuple):
 
 
 def translate(
-    model: Transformer, source: Sequence[np.ndarray], search: Search, lengths: Sequence[int]
+    model: nnx.Module, source: Sequence[np.ndarray], search: Search, lengths: Sequence[int]
 ) -> list[np.ndarray]:
     """The best translation of each sentence, as tokens that end with the end token.
 
     Args:
-      model: in eval mode.
+      model: a Transformer in eval mode.
       source: tokens of each sentence, end token included.
       search: its settings.
       lengths: source lengths to pad to, ascending, the last one enough for every sentence; one

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from experiments.models import initializers
 from experiments.models.attention import Attention, KeysAndValues
 
-PAD, BOS, EOS, UNK = range(4)  # the special tokens, first in each vocabulary
+PADDING = 0  # the token that stands for none
 
 _EPSILON = 1e-5  # PyTorch's LayerNorm
 
@@ -155,7 +155,7 @@ class Transformer(nnx.Module):
         embed = partial(
             nnx.Embed,
             features=width,
-            embedding_init=initializers.fairseq_embedding(PAD),
+            embedding_init=initializers.fairseq_embedding(PADDING),
             dtype=dtype,
             rngs=rngs,
         )
@@ -180,7 +180,7 @@ class Transformer(nnx.Module):
           target: ``[batch, target position]`` tokens, shifted to the right by a first token.
           rngs: for dropout, in train mode only.
         """
-        return self.decode(target, self.encode(source, rngs), source != PAD, rngs)
+        return self.decode(target, self.encode(source, rngs), source != PADDING, rngs)
 
     def encode(self, source: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Maps ``[batch, position]`` tokens to ``[batch, position, feature]``."""
@@ -188,7 +188,7 @@ class Transformer(nnx.Module):
             self.target_embedding if self.source_embedding is None else self.source_embedding
         )
         x = self._embed(embedding, source, jnp.arange(source.shape[1]), rngs)
-        mask = _hide_padding(source != PAD)
+        mask = _hide_padding(source != PADDING)
         for layer in self.encoder:
             x = layer(x, mask, rngs)
         return x if self.encoder_norm is None else self.encoder_norm(x)

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from experiments.data.text.buckets import Pairs
-from experiments.models.transformer import BOS, PAD, Transformer
+from experiments.data.text.tokens import BOS, PAD
 from experiments.tasks.base import Metrics, Task
 
 
 def translation(
-    make_model: Callable[[jax.Array], Transformer],
+    make_model: Callable[[jax.Array], nnx.Module],
     *,
     label_smoothing: float = 0.0,
-    measure: Callable[[Transformer], Mapping[str, float] | None] = lambda model: None,
+    measure: Callable[[nnx.Module], Mapping[str, float] | None] = lambda model: None,
 ) -> Task:
     """Returns the task of translating; its batches are :class:`Pairs`.
 
@@ -28,7 +28,7 @@ def translation(
     """
 
     def token_losses(
-        model: Transformer, batch: Pairs, smoothing: float, rngs: nnx.Rngs | None
+        model: nnx.Module, batch: Pairs, smoothing: float, rngs: nnx.Rngs | None
     ) -> tuple[jax.Array, jax.Array]:
         logits = model(batch.source, shift_right(batch.target), rngs)
         is_token = batch.target != PAD
@@ -36,17 +36,17 @@ def translation(
         correct = logits.argmax(-1) == batch.target
         return jnp.where(is_token, losses, 0), jnp.where(is_token, correct, False)
 
-    def loss(model: Transformer, batch: Pairs, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss(model: nnx.Module, batch: Pairs, key: jax.Array) -> tuple[jax.Array, Metrics]:
         losses, correct = token_losses(model, batch, label_smoothing, nnx.Rngs(dropout=key))
         tokens = _count(batch)
         return losses.sum() / tokens, {"accuracy": correct.sum() / tokens}
 
-    def example_losses(model: Transformer, batch: Pairs, key: jax.Array) -> jax.Array:
+    def example_losses(model: nnx.Module, batch: Pairs, key: jax.Array) -> jax.Array:
         losses, _ = token_losses(model, batch, label_smoothing, nnx.Rngs(dropout=key))
         # Scaled so that their mean over sentences is the mean over tokens.
         return losses.sum(-1) * (len(losses) / _count(batch))
 
-    def evaluate(model: Transformer, batch: Pairs) -> Metrics:
+    def evaluate(model: nnx.Module, batch: Pairs) -> Metrics:
         losses, correct = token_losses(model, batch, 0.0, None)
         tokens = (batch.target != PAD).sum()
         return {"loss": losses.sum(), "accuracy": correct.sum(), "examples": tokens}

@@ -93,10 +93,10 @@ def make_model(config: ConfigDict, vocabulary: int, key: jax.Array) -> Transform
 
 
 def measure(
-    config: ConfigDict, corpus: Corpus, subwords: Subwords, model: Transformer
+    config: ConfigDict, corpus: Corpus, subwords: Subwords, model: nnx.Module
 ) -> Mapping[str, float]:
     """BLEU and chrF of the validation and the test set; prints a few translations."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, split in {"val": corpus.valid, "test": corpus.test}.items():
         translations = translate_text(config, subwords, model, split.source)
         scores = score(translations, split.target, lowercase=config.lowercase)
@@ -110,7 +110,7 @@ def measure(
 
 
 def translate_text(
-    config: ConfigDict, subwords: Subwords, model: Transformer, text: Sequence[str]
+    config: ConfigDict, subwords: Subwords, model: nnx.Module, text: Sequence[str]
 ) -> list[str]:
     """Translates sentences with the config's beam search."""
     source = subwords.encode(text)

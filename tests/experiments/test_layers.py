@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"configs", "reporting", "parallel"},
     {"models", "data", "methods"},
+    {"decoding"},
     {"tasks"},
     {"training"},
     {"analysis", "continual"},

@@ -1,11 +1,11 @@
 """Batches of pairs of similar length: few shapes to compile, and little padding."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.models.transformer import PAD
+from experiments.data.text.tokens import PAD
 
 
 class Pairs(NamedTuple):
@@ -16,8 +16,8 @@ class Pairs(NamedTuple):
       target: likewise. Rows of padding only complete a batch.
     """
 
-    source: np.ndarray
-    target: np.ndarray
+    source: Any
+    target: Any
 
 
 class BucketPlan(NamedTuple):

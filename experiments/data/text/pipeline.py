@@ -22,7 +22,7 @@ from experiments.data.text.buckets import (
 )
 from experiments.data.text.corpus import Corpus, Sentences
 from experiments.data.text.subwords import Subwords
-from experiments.models.transformer import PAD
+from experiments.data.text.tokens import PAD
 from experiments.parallel.mesh import batch_sharding, to_devices
 
 

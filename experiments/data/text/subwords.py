@@ -10,7 +10,7 @@ import numpy as np
 import sentencepiece
 
 from experiments.data.text.corpus import Sentences
-from experiments.models.transformer import BOS, EOS, PAD, UNK
+from experiments.data.text.tokens import BOS, EOS, PAD, UNK
 
 
 class Subwords:

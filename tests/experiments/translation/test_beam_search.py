@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.data.text.tokens import BOS, EOS
 from experiments.decoding.beam_search import beam_search
 from experiments.decoding.translate import Search, translate
-from experiments.models.transformer import BOS, EOS
 from tests.experiments.translation.tiny import forward, make_model, sentences
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")

@@ -13,7 +13,7 @@ from experiments.data.text.buckets import (
 )
 from experiments.data.text.corpus import Sentences, read_corpus
 from experiments.data.text.subwords import learn_subwords
-from experiments.models.transformer import EOS, PAD
+from experiments.data.text.tokens import EOS, PAD
 
 
 @pytest.fixture

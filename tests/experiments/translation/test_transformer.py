@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.models.transformer import PAD, Transformer, sinusoids
+from experiments.data.text.tokens import PAD
+from experiments.models.transformer import PADDING, Transformer, sinusoids
 from experiments.tasks.translation import shift_right
 from tests.experiments.translation.tiny import SIZES, cached_forward, forward, make_model, sentences
 
@@ -12,6 +13,10 @@ pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 NORMS = pytest.mark.parametrize("pre_norm", [False, True], ids=["post_norm", "pre_norm"])
+
+
+def test_data_and_model_agree_on_padding():
+    assert PADDING == PAD
 
 
 def count_params(*sizes, **options):

@@ -9,7 +9,7 @@ from flax import nnx
 
 import optax_lookbehind as ol
 from experiments.data.text.buckets import Pairs
-from experiments.models.transformer import PAD
+from experiments.data.text.tokens import PAD
 from experiments.tasks.bleu import score
 from experiments.tasks.translation import shift_right, smoothed_cross_entropy, translation
 from experiments.training.state import TrainState

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.data.text.tokens import EOS, PAD
 from experiments.decoding.cached_decoder import decode_step, empty_cache, make_memory
-from experiments.models.transformer import EOS, PAD, Transformer
+from experiments.models.transformer import Transformer
 
 SIZES = {"width": 8, "hidden": 12, "heads": 2, "layers": 1}
 
