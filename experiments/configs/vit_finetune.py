@@ -1,9 +1,10 @@
 """Fine-tuning of a ViT-B/16 on ImageNet for 15 epochs.
 
 The Lookbehind paper (Table 4) fine-tunes a ViT-Base with SGD for 15 epochs, from weights that were
-already fine-tuned with SGD on ImageNet-1K. Lookbehind has k = 2, alpha = 0.8 or adaptive, and a new
-minibatch in each inner step, so that it costs what SAM costs per minibatch. SAM's rho is the best of
-0.1, 0.2 and 0.5, ASAM's is 0.1. Patch size, learning rate, schedule and batch size are not stated.
+already fine-tuned with SGD on ImageNet-1K. Lookbehind has k = 2, alpha = 0.8 or adaptive, and
+in each inner step a new minibatch, so that it costs what SAM costs per minibatch. SAM's rho is the
+best of 0.1, 0.2 and 0.5, ASAM's is 0.1. Patch size, learning rate, schedule and batch size are not
+stated.
 
 ``--config.pretrained`` takes a ``.npz`` file of the original ViT release: either fine-tuned on
 ImageNet-1K, with a classifier that is kept (the paper's start), or pre-trained on ImageNet-21k, in

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.models.attention import Attention, KeysAndValues
-from experiments.models.transformer import PADDING, Transformer
+from experiments.models.sequence.attention import Attention, KeysAndValues
+from experiments.models.sequence.transformer import PADDING, Transformer
 
 
 class Memory(NamedTuple):

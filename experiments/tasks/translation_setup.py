@@ -17,7 +17,7 @@ from experiments.data.text.corpus import Corpus, Sentences, read_corpus
 from experiments.data.text.pipeline import text_pipeline
 from experiments.data.text.subwords import Subwords, learn_subwords
 from experiments.decoding.translate import Search, translate
-from experiments.models.transformer import Transformer
+from experiments.models.sequence.transformer import Transformer
 from experiments.tasks.base import Task
 from experiments.tasks.bleu import score
 from experiments.tasks.translation import translation

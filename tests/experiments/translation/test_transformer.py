@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from experiments.data.text.tokens import PAD
-from experiments.models.transformer import PADDING, Transformer, sinusoids
+from experiments.models.sequence.transformer import PADDING, Transformer, sinusoids
 from experiments.tasks.translation import shift_right
 from tests.experiments.translation.tiny import SIZES, cached_forward, forward, make_model, sentences
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from experiments.data.text.tokens import EOS, PAD
 from experiments.decoding.cached_decoder import decode_step, empty_cache, make_memory
-from experiments.models.transformer import Transformer
+from experiments.models.sequence.transformer import Transformer
 
 SIZES = {"width": 8, "hidden": 12, "heads": 2, "layers": 1}
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from experiments.models import initializers
-from experiments.models.attention import Attention, KeysAndValues
+from experiments.models.sequence.attention import Attention, KeysAndValues
 
 PADDING = 0  # the token that stands for none
 
