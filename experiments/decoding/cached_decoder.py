@@ -86,7 +86,10 @@ def _attend_to_cache(
     attention: Attention, y: jax.Array, cache: KeysAndValues, position: jax.Array
 ) -> jax.Array:
     """Self-attention of each hypothesis to its own earlier positions."""
-    flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+
+    def flat(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, *x.shape[2:])
+
     mask = jnp.arange(cache[0].shape[2]) <= position
     result = attention(flat(y)[:, None], jax.tree.map(flat, cache), mask)
     return result.reshape(y.shape)

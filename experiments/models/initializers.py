@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
-from jax.typing import DTypeLike
 
 # He et al., 2015, keeping the variance of the backward pass: kaiming_normal_(mode="fan_out").
 HE_FAN_OUT = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -68,7 +67,10 @@ def fairseq_embedding(padding: int) -> Initializer:
     Xavier-uniform rows would be small beside the position signals, and train far slower.
     """
 
-    def init(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    def init(
+        key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None
+    ) -> jax.Array:
+        del out_sharding
         rows = jax.random.normal(key, shape, dtype) * shape[-1] ** -0.5
         return rows.at[padding].set(0)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from experiments.models.sequence.attention import Attention, KeysAndValues
 PADDING = 0  # the token that stands for none
 
 _EPSILON = 1e-5  # PyTorch's LayerNorm
+
+Layer = TypeVar("Layer", bound=nnx.Module)
 
 
 class Sublayer(nnx.Module):
@@ -55,16 +58,25 @@ class EncoderLayer(nnx.Module):
     """Self-attention and a perceptron."""
 
     def __init__(
-        self, width: int, hidden: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs, **sublayer
+        self,
+        width: int,
+        hidden: int,
+        heads: int,
+        sublayer: Callable[[], Sublayer],
+        *,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
     ):
-        sublayer = partial(Sublayer, width, dtype=dtype, rngs=rngs, **sublayer)
         self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
         self.perceptron = Perceptron(width, hidden, dtype=dtype, rngs=rngs)
         self.around_attention, self.around_perceptron = sublayer(), sublayer()
 
     def __call__(self, x: jax.Array, mask: jax.Array, rngs: nnx.Rngs | None) -> jax.Array:
         """Maps ``[batch, position, feature]`` to the same shape."""
-        attend = lambda y: self.attention(y, self.attention.project(y), mask)  # noqa: E731
+
+        def attend(y: jax.Array) -> jax.Array:
+            return self.attention(y, self.attention.project(y), mask)
+
         x = self.around_attention(x, attend, rngs)
         return self.around_perceptron(x, self.perceptron, rngs)
 
@@ -73,9 +85,15 @@ class DecoderLayer(nnx.Module):
     """Self-attention, attention to the source, and a perceptron."""
 
     def __init__(
-        self, width: int, hidden: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs, **sublayer
+        self,
+        width: int,
+        hidden: int,
+        heads: int,
+        sublayer: Callable[[], Sublayer],
+        *,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
     ):
-        sublayer = partial(Sublayer, width, dtype=dtype, rngs=rngs, **sublayer)
         self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
         self.cross_attention = Attention(width, heads, dtype=dtype, rngs=rngs)
         self.perceptron = Perceptron(width, hidden, dtype=dtype, rngs=rngs)
@@ -99,9 +117,12 @@ class DecoderLayer(nnx.Module):
           mask: False on the source's padding.
           rngs: for dropout.
         """
+
+        def attend_to_source(y: jax.Array) -> jax.Array:
+            return self.cross_attention(y, memory, mask)
+
         x = self.around_attention(x, attend, rngs)
-        cross = lambda y: self.cross_attention(y, memory, mask)  # noqa: E731
-        x = self.around_cross_attention(x, cross, rngs)
+        x = self.around_cross_attention(x, attend_to_source, rngs)
         return self.around_perceptron(x, self.perceptron, rngs)
 
 
@@ -161,12 +182,18 @@ class Transformer(nnx.Module):
         )
         self.target_embedding = embed(target_vocabulary)
         self.source_embedding = None if share_embeddings else embed(source_vocabulary)
-        sublayer = {"dropout": dropout, "pre_norm": pre_norm, "dtype": dtype, "rngs": rngs}
-        sizes = (width, hidden, heads)
-        self.encoder = nnx.List(EncoderLayer(*sizes, **sublayer) for _ in range(layers))
-        self.decoder = nnx.List(DecoderLayer(*sizes, **sublayer) for _ in range(layers))
+        sublayer = partial(
+            Sublayer, width, dropout=dropout, pre_norm=pre_norm, dtype=dtype, rngs=rngs
+        )
+
+        def layer(kind: Callable[..., Layer]) -> Layer:
+            return kind(width, hidden, heads, sublayer, dtype=dtype, rngs=rngs)
+
+        self.encoder = nnx.List(layer(EncoderLayer) for _ in range(layers))
+        self.decoder = nnx.List(layer(DecoderLayer) for _ in range(layers))
         norm = partial(nnx.LayerNorm, width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
-        self.encoder_norm, self.decoder_norm = (norm(), norm()) if pre_norm else (None, None)
+        self.encoder_norm = norm() if pre_norm else None
+        self.decoder_norm = norm() if pre_norm else None
         self.dropout = nnx.Dropout(dropout)
         self.width, self.dtype = width, dtype
 
@@ -206,7 +233,10 @@ class Transformer(nnx.Module):
         causal = jnp.tri(length, dtype=bool)
         for layer in self.decoder:
             attention = layer.attention
-            attend = lambda y: attention(y, attention.project(y), causal)  # noqa: E731
+
+            def attend(y: jax.Array, attention: Attention = attention) -> jax.Array:
+                return attention(y, attention.project(y), causal)
+
             memory_kv = layer.cross_attention.project(memory)
             x = layer(x, attend, memory_kv, _hide_padding(source_mask), rngs)
         return self.logits(x)
