@@ -19,6 +19,7 @@ from benchmarks.sections import (
     kernels,
     scaling,
     step_time,
+    translation,
 )
 from benchmarks.setups import Setup, choose_setup
 from experiments.reporting.tables import Table, update_page, write_tables
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "scaling": scaling.measure,
     "compiled": compiled.measure,
     "kernels": kernels.measure,
+    "translation": translation.measure,
 }
 _COMPILED = {"compiled", "kernels"}  # the same on every machine
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"

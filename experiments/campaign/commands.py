@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import base, continual
+from experiments.configs import base, continual, translation
 from experiments.training import run_dir
 from experiments.training.checkpoints import kept_epochs
 
@@ -64,6 +64,13 @@ COMMANDS: Mapping[str, Command] = {
         "experiments.train",
         "experiments/configs/base.py",
         base.get_config,
+        _train_finished,
+        _train_read,
+    ),
+    "translation": Command(
+        "experiments.train",
+        "experiments/configs/translation.py",
+        translation.get_config,
         _train_finished,
         _train_read,
     ),
