@@ -30,7 +30,8 @@ def _columns(scale: str) -> list[tuple[str, ConfigDict, dict[str, float]]]:
     if scale != PAPER:
         return [("Multi30k, Transformer (BLEU)", translation.get_config("multi30k"), radii)]
     vit = translation.get_config()  # the defaults of this recipe's command; the text's keys idle
-    vit.update(vit_finetune.get_config())
+    setup = vit_finetune.get_config()
+    vit.update({key: value for key, value in setup.items() if value is not None})
     vit.pretrained = "ViT-B_16-224.npz"
     return [
         (_TRANSLATION, translation.get_config("iwslt14"), radii),
@@ -67,8 +68,8 @@ RECIPE = Recipe(
         "and the last one. Their BLEU is probably that of tokenized text; here it is sacrebleu's "
         "on detokenized, lowercased text, so absolute values are not comparable.",
         "The ViT's patch size, rate, schedule and batch size are not stated: ViT-B/16, 0.01, "
-        "cosine, 512. It starts from the file ViT-B_16-224.npz in the current folder, of the original release, "
-        "which was fine-tuned on ImageNet-1K.",
+        "cosine, 512. It starts from the file ViT-B_16-224.npz in the current folder, weights of "
+        "the original release that were fine-tuned on ImageNet-1K.",
         "The published Adam, SAM and ASAM scores in translation are those of Kwon et al. (2021).",
     ],
     limits={
