@@ -80,7 +80,7 @@ def measure(setup: Setup) -> Table:
     }
     length = int(Search().max_ratio * _LENGTH + Search().max_extra)
     for name, times in interleaved(decoding, setup.rounds).items():
-        rows.append({"step": name} | _speed(setup.batch * length, times))
+        rows.append({"step": name, **_speed(setup.batch * length, times)})
     return Table(
         "Tokens per second of a Transformer",
         rows,
@@ -100,7 +100,8 @@ def _row(
         "step": name,
         "gradients": gradients,
         "over its gradients": ratio,
-    } | _speed(batches * tokens, times)
+        **_speed(batches * tokens, times),
+    }
 
 
 def _speed(tokens: int, times: np.ndarray) -> Row:
