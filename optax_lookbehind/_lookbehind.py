@@ -14,6 +14,7 @@ from optax_lookbehind._core.checks import (
     check_flag,
     check_transformation,
 )
+from optax_lookbehind._core.protocol import init_perturbation
 from optax_lookbehind._core.tree import as_accumulator, scale_by
 from optax_lookbehind._core.types import Alpha, AveragedGradient, AxisName, GradFn
 
@@ -127,9 +128,10 @@ def lookbehind(
       ``fast_optimizer`` the final update, in the dtypes of the gradient it gets.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1 or ``alpha`` none of the above; in ``update`` if
-        ``params`` or ``grad_fn`` is missing, or a gradient does not have the structure and shapes
-        of ``params``.
+      ValueError: if ``k`` is not an integer >= 1 or ``alpha`` none of the above; in ``init`` if
+        ``perturbation`` is a whole method or ``optax.masked``, or ``params`` are masked; in
+        ``update`` if ``params`` or ``grad_fn`` is missing, or a gradient does not have the
+        structure and shapes of ``params``.
 
     References:
       Mordido et al., `Lookbehind-SAM: k steps back, 1 step forward
@@ -150,7 +152,7 @@ def lookbehind(
         return LookbehindState(
             step=jnp.zeros([], jnp.int32),
             alpha=initial_alpha(alpha, params),
-            perturbation_state=perturbation.init(params),
+            perturbation_state=init_perturbation(perturbation, params),
             fast_state=None if fast_optimizer is None else fast_optimizer.init(params),
         )
 

@@ -13,6 +13,7 @@ from optax_lookbehind._core.checks import (
     check_flag,
     check_transformation,
 )
+from optax_lookbehind._core.protocol import init_perturbation
 from optax_lookbehind._core.tree import as_accumulator
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
@@ -87,8 +88,9 @@ def multistep(
       one it gets.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1; in ``update`` if ``params`` or ``grad_fn`` is
-        missing, or a gradient does not have the structure and shapes of ``params``.
+      ValueError: if ``k`` is not an integer >= 1; in ``init`` if ``perturbation`` is a whole method
+        or ``optax.masked``, or ``params`` are masked; in ``update`` if ``params`` or ``grad_fn``
+        is missing, or a gradient does not have the structure and shapes of ``params``.
 
     References:
       Foret et al., `Sharpness-Aware Minimization <https://arxiv.org/abs/2010.01412>`_, 2021;
@@ -106,7 +108,7 @@ def multistep(
     def init_fn(params: optax.Params) -> MultistepState:
         params = fast_params(params)
         combination_state = None if combine is None else combine.init(params)
-        return MultistepState(perturbation.init(params), combination_state)
+        return MultistepState(init_perturbation(perturbation, params), combination_state)
 
     def update_fn(
         updates: optax.Updates,

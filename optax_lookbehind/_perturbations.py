@@ -21,6 +21,7 @@ from optax_lookbehind._core.checks import (
     check_positive,
     check_transformation,
 )
+from optax_lookbehind._core.protocol import init_rule
 from optax_lookbehind._core.tree import divide, norm
 from optax_lookbehind._core.types import Mask
 
@@ -152,7 +153,7 @@ def stochastic_perturbation(
     check_key(key)
 
     def init_fn(params: optax.Params) -> StochasticPerturbationState:
-        return StochasticPerturbationState(as_key(key), perturbation.init(params))
+        return StochasticPerturbationState(as_key(key), init_rule(perturbation, params))
 
     def update_fn(
         updates: optax.Updates,

@@ -13,7 +13,7 @@ from optax_lookbehind._core.axes import (
     mean_over,
     per_device_params,
 )
-from optax_lookbehind._core.checks import check_like
+from optax_lookbehind._core.checks import check_gradient
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
@@ -69,14 +69,14 @@ def bind_gradient(
     if params is None or grad_fn is None:
         raise ValueError(_CALL.format(missing="params" if params is None else "grad_fn"))
     params = fast_params(params)
-    check_like(params, "updates", updates)
+    check_gradient(params, "updates", updates)
     check_shared(updates, params, axis_name)
     shared = average(updates, axis_name, averaged).mean
     run_grad_fn = rewrite_cpu_convolutions(grad_fn)
 
     def local(p: optax.Params, i: jax.Array) -> optax.Updates:
         grads = run_grad_fn(per_device_params(p, axis_name), i)
-        check_like(params, "the result of grad_fn", grads)
+        check_gradient(params, "the result of grad_fn", grads)
         check_not_reduced("the result of grad_fn", grads, axis_name)
         return optax.tree.cast_like(grads, updates)
 

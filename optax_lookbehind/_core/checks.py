@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+_INT32_MAX = 2**31 - 1  # inner steps are counted in int32
+
 
 def is_traced(value: Any) -> bool:
     """Whether ``value`` is known only at run time."""
@@ -25,7 +27,10 @@ def check_count(name: str, value: Any) -> int:
             f"{name} must be a Python int, because it decides the structure of the program; got "
             f'{value!r}. Under optax.inject_hyperparams pass static_args=("{name}",).'
         )
-    return _positive_integer(name, value)
+    number = _positive_integer(name, value)
+    if number > _INT32_MAX:
+        raise ValueError(f"{name} must fit in an int32, at most {_INT32_MAX}, got {value!r}.")
+    return number
 
 
 def check_positive_integer(name: str, value: Any) -> None:
@@ -122,6 +127,44 @@ def check_like(params: Any, name: str, grads: Any) -> None:
             f"{name} must have the same tree structure as params, but params have "
             f"{params_treedef} and {name} has {grads_treedef}."
         )
+
+
+def check_gradient(params: Any, name: str, grads: Any) -> None:
+    """Raises unless ``grads`` has the structure, the shapes and a fitting dtype of ``params``."""
+    if isinstance(grads, tuple) and not _same_tree(grads, params):
+        for position, part in enumerate(grads):
+            if _same_tree(part, params):
+                raise ValueError(
+                    f"{name} must be the gradient alone, but is a tuple of {len(grads)}, of which "
+                    f"element {position} has the structure of params: drop the loss or the "
+                    "auxiliary output, as in jax.value_and_grad(loss_fn, has_aux=True)(params)[1]."
+                )
+    check_like(params, name, grads)
+    leaves = jax.tree_util.tree_leaves_with_path(grads)
+    for (path, g), w in zip(leaves, jax.tree.leaves(params), strict=True):
+        given, weight = _dtype(g), _dtype(w)
+        real_weight = jnp.issubdtype(weight, jnp.floating)
+        allowed = jnp.floating if real_weight else jnp.inexact
+        trained = jnp.issubdtype(weight, jnp.inexact)
+        if given == jax.dtypes.float0 or (trained and not jnp.issubdtype(given, allowed)):
+            raise ValueError(
+                f"{name} must be a {'real ' if real_weight else ''}floating-point gradient; at "
+                f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {_dtype_name(given)} for "
+                f"params of dtype {weight}. Keep integers, counters and keys out of params."
+            )
+
+
+def _same_tree(first: Any, second: Any) -> bool:
+    same_structure = str(jax.tree.structure(first)) == str(jax.tree.structure(second))
+    return same_structure and _shapes(first) == _shapes(second)
+
+
+def _dtype(leaf: Any) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+
+
+def _dtype_name(dtype: Any) -> str:
+    return "float0" if dtype == jax.dtypes.float0 else str(dtype)
 
 
 def _check(name: str, value: Any, schedule: bool, inside: Any, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Checks that a transformation follows the protocol between a policy and what it wraps."""
+"""Checks that rules, methods and policies are nested as the protocol between them says."""
 
 from typing import Any
 
@@ -17,6 +17,46 @@ inner says, because {wrapper} emits a gradient. Wrap a method that emits a gradi
 (lookbehind_sam without fast_optimizer, wsam instead of wsam_decoupled; momentum_sam has no such \
 form) and put the optimizer behind it: \
 optax.chain(adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps), optimizer)."""
+
+
+_METHOD_AS_RULE = """\
+perturbation must be a rule from a gradient to a perturbation, such as sam_perturbation(rho); got \
+a whole method with the state {state}, which would take further gradients itself. Write \
+lookbehind(sam_perturbation(rho), k, alpha), not lookbehind(sam(rho), k, alpha)."""
+
+_MASKED_RULE = """\
+perturbation must not be optax.masked around a rule: that passes on the raw gradient where the \
+mask is False, and adds it to those weights. Write masked_perturbation(rule, mask)."""
+
+_MASKED_PARAMS = """\
+params must be all weights that grad_fn differentiates, but optax.MaskedNode stands at {path}: \
+optax.masked (or optax.partition) around a sharpness-aware method hides weights from grad_fn. To \
+perturb some of the weights write multistep(masked_perturbation(sam_perturbation(rho), mask)); to \
+freeze some, hand the others over alone, or add optax.freeze(frozen) as the last of the chain; to \
+give groups their own optimizers put optax.partition behind the method."""
+
+
+def init_perturbation(
+    perturbation: optax.GradientTransformation, params: optax.Params
+) -> optax.OptState:
+    """The first state of a method's perturbation rule; raises if weights or rule are masked."""
+    leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_masked_node)
+    for path, leaf in leaves:
+        if _is_masked_node(leaf):
+            place = jax.tree_util.keystr(path) or "the root"
+            raise ValueError(_MASKED_PARAMS.format(path=place))
+    return init_rule(perturbation, params)
+
+
+def init_rule(perturbation: optax.GradientTransformation, params: optax.Params) -> optax.OptState:
+    """The first state of a perturbation rule; raises if it is a whole method or a masked rule."""
+    state = perturbation.init(params)
+    if isinstance(state, optax.MaskedState):
+        raise ValueError(_MASKED_RULE)
+    for part in jax.tree.leaves(state, is_leaf=_is_sharpness_aware):
+        if _is_sharpness_aware(part):
+            raise ValueError(_METHOD_AS_RULE.format(state=type(part).__name__))
+    return state
 
 
 def check_emits_gradient(wrapper: str, inner_state: optax.OptState) -> None:
@@ -41,6 +81,10 @@ def refuse_gradients(params: optax.Params, i: jax.Array) -> optax.Updates:
         "inner called grad_fn although it was called with sharpness_aware=False: on a policy's "
         "plain step it must emit the plain gradient. See SharpnessAwareUpdateFn."
     )
+
+
+def _is_masked_node(part: Any) -> bool:
+    return isinstance(part, optax.MaskedNode)
 
 
 def _is_sharpness_aware(part: Any) -> bool:
