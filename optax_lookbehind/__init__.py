@@ -17,6 +17,7 @@ from optax_lookbehind._aliases.policy_methods import (
     looksam,
     ss_sam,
 )
+from optax_lookbehind._check_grad_fn import check_grad_fn
 from optax_lookbehind._combination import CombinationState, combination
 from optax_lookbehind._combinations import down_weighted, renormalized, surrogate_gap, weighted
 from optax_lookbehind._core.axes import per_device_params
@@ -77,6 +78,7 @@ __all__ = [
     "ae_sam",
     "asam",
     "asam_perturbation",
+    "check_grad_fn",
     "combination",
     "down_weighted",
     "esam",

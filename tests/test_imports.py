@@ -11,7 +11,15 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; folders and modules on one line do not import each other.
 LIBRARY = [
     ["_core"],
-    ["_perturbations", "_filters", "_masked_perturbation", "_alpha", "_combination", "_policy"],
+    [
+        "_perturbations",
+        "_filters",
+        "_masked_perturbation",
+        "_alpha",
+        "_combination",
+        "_policy",
+        "_check_grad_fn",
+    ],
     ["_combinations", "_reuse_direction", "_multistep", "_momentum_sam", "_example_selection"],
     ["_lookbehind", "_policies", "_wsam_decoupled", "sharpness"],
     ["_aliases"],
@@ -84,8 +92,8 @@ def test_modules_do_not_import_each_other_in_a_cycle(package):
 
 def test_the_library_imports_jax_and_optax_only():
     allowed = {"jax", "optax", "numpy", "optax_lookbehind"}  # numpy: comes with jax
-    standard = {"collections", "functools", "importlib", "math", "numbers", "operator", "os"}
-    standard |= {"typing", "warnings"}
+    standard = {"collections", "functools", "importlib", "inspect", "math", "numbers", "operator"}
+    standard |= {"os", "typing", "warnings"}
     for path in modules("optax_lookbehind").values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

@@ -1,0 +1,240 @@
+"""A check of a user's setup: do ``grad_fn``, the weights and the first gradient fit together?"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from optax_lookbehind._core.ascent import fast_params
+from optax_lookbehind._core.axes import check_not_reduced, check_shared, per_device_params
+from optax_lookbehind._core.checks import check_count, check_gradient, is_traced
+from optax_lookbehind._core.tree import as_accumulator, dot, norm
+from optax_lookbehind._core.types import AxisName, GradFn
+
+
+def check_grad_fn(
+    grad_fn: GradFn,
+    params: optax.Params,
+    grads: optax.Updates,
+    k: int = 1,
+    *,
+    axis_name: AxisName = None,
+) -> list[str]:
+    """Names the mistakes in a setup that would otherwise train without an error.
+
+    Run it once, outside ``jax.jit``, with what the training step hands to ``tx.update``::
+
+      for problem in check_grad_fn(grad_fn, params, grads, k=5):
+          print(problem)
+
+    A sharpness-aware method takes gradients at perturbed weights with ``grad_fn`` and combines them
+    with ``grads``, which should be ``grad_fn(params, 0)``. The check evaluates ``grad_fn`` a few
+    times and compares, within the square root of the precision of the gradients. It finds
+
+    * a structure, shapes or dtypes other than those of ``params``; a ``grad_fn`` that returns
+      ``(value, grads)`` or ``(grads, aux)``;
+    * another scale, such as loss scaling in one of the two only, or a sum over devices in place of
+      a mean;
+    * another minibatch, other weights, another dropout key or mode in one of the two;
+    * randomness that differs between two calls;
+    * a gradient that does not depend on the argument of ``grad_fn``, is zero or not finite;
+    * an ``i`` beyond the stacked minibatches, which JAX clamps to the last one, if the last two of
+      the ``k`` inner steps show it (from ``k=3``);
+    * a ``grad_fn`` that runs eagerly but cannot be traced.
+
+    After the first problem that makes later comparisons meaningless it stops: run it again once
+    that is repaired. Inside ``jax.jit`` or ``jax.shard_map`` values are unknown, and only
+    structure, shapes, dtypes and the axes over which gradients differ are checked.
+
+    Args:
+      grad_fn: ``(params, i) -> grads``, as handed to ``tx.update``.
+      params: the weights.
+      grads: the gradient handed to ``tx.update`` as its first argument.
+      k: number of inner steps of the method.
+      axis_name: the method's ``axis_name``; give it inside ``jax.shard_map`` to find gradients that
+        arrive already reduced, or differ between devices although there is no ``axis_name``.
+
+    Returns:
+      A list of sentences, one for each problem; empty if nothing was found.
+
+    Raises:
+      ValueError: if ``k`` is not an integer >= 1. Errors of ``grad_fn`` itself are not caught.
+    """
+    k = check_count("k", k)
+    params = fast_params(params)
+    problems = _check_call(grad_fn, params)
+    if problems:
+        return problems
+    if any(map(is_traced, jax.tree.leaves((params, grads)))):
+        return _check_types(grad_fn, params, grads, axis_name)
+
+    first = grad_fn(params, jnp.int32(0))
+    problems = _messages(
+        lambda: check_gradient(params, "grads", grads),
+        lambda: check_gradient(params, "the result of grad_fn", first),
+    )
+    if problems:
+        return problems
+    problems = _check_finite("grads", grads) + _check_finite("grad_fn(params, 0)", first)
+    if problems:
+        return problems
+    if not _equal(first, grad_fn(params, jnp.int32(0))):
+        return [
+            "grad_fn returns another gradient when called again with the same arguments: it draws "
+            "new randomness (dropout, augmentation, a data iterator) in each call. Draw the key "
+            "and the minibatch before, once per training step, and let grad_fn close over them."
+        ]
+    return (
+        _compare(grads, first)
+        + _check_dependence(grad_fn, params, first)
+        + _check_minibatches(grad_fn, params, first, k)
+        + _check_traceable(grad_fn, params)
+    )
+
+
+def _messages(*checks: Callable[[], None]) -> list[str]:
+    """The messages of the checks that raise."""
+    messages = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            messages.append(str(error))
+    return messages
+
+
+def _check_call(grad_fn: Any, params: optax.Params) -> list[str]:
+    if not callable(grad_fn):
+        return [f"grad_fn must be a function (params, i) -> grads, got {grad_fn!r}."]
+    try:
+        inspect.signature(grad_fn).bind(params, jnp.int32(0))
+    except TypeError as error:
+        return [f"grad_fn must take two arguments, (params, i) -> grads: {error}."]
+    except ValueError:  # a callable without a signature
+        pass
+    return []
+
+
+def _check_types(
+    grad_fn: GradFn, params: optax.Params, grads: optax.Updates, axis_name: AxisName
+) -> list[str]:
+    """The checks that need no values."""
+    first = grad_fn(per_device_params(params, axis_name), jnp.int32(0))
+    problems = _messages(
+        lambda: check_gradient(params, "grads", grads),
+        lambda: check_gradient(params, "the result of grad_fn", first),
+    )
+    return problems or _messages(
+        lambda: check_shared(grads, params, axis_name),
+        lambda: check_not_reduced("grads", grads, axis_name),
+        lambda: check_not_reduced("the result of grad_fn", first, axis_name),
+    )
+
+
+def _check_finite(name: str, grads: optax.Updates) -> list[str]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        if not jnp.isfinite(leaf).all():
+            return [f"{name} has NaNs or infinities at {jax.tree_util.keystr(path) or 'the root'}."]
+    if norm(grads) == 0:
+        return [
+            f"{name} is zero everywhere: nothing is perturbed. Is the loss a function of params?"
+        ]
+    return []
+
+
+def _equal(first: optax.Updates, second: optax.Updates) -> bool:
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(bool(jnp.all(a == b)) for a, b in pairs)
+
+
+def _compare(grads: optax.Updates, first: optax.Updates) -> list[str]:
+    """Compares the caller's gradient with ``grad_fn(params, 0)``: scale, then direction."""
+    tolerance = max(float(jnp.finfo(jnp.result_type(x)).eps) for x in _leaves(grads, first)) ** 0.5
+    grads, first = as_accumulator(grads), as_accumulator(first)
+    if _distance(grads, first) <= tolerance:
+        return []
+    # grads = c grad_fn(params, 0) in the least squares.
+    c = float(dot(grads, first) / dot(first, first))
+    if _distance(grads, optax.tree.scale(c, first)) <= tolerance:
+        devices = jax.device_count()
+        summed = any(np.isclose(ratio, devices, rtol=tolerance) for ratio in (c, 1 / c))
+        hint = (
+            f"{devices} is the number of devices: one of the two is their sum, the other their mean"
+            if summed and devices > 1
+            else "loss scaling, averaging and a sign must be the same in both"
+        )
+        return [f"grads is {c:.6g} times grad_fn(params, 0), and should be equal to it: {hint}."]
+    apart = float(_distance(grads, first))
+    differing = [
+        jax.tree_util.keystr(path) or "the root"
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(first), strict=True
+        )
+        if _distance(a, b) > tolerance
+    ]
+    return [
+        f"grads and grad_fn(params, 0) differ by {apart:.2g} of their norm, at "
+        f"{', '.join(differing[:4])}{' and more' if len(differing) > 4 else ''}: they should be "
+        "the same gradient. Is one of them taken on another minibatch, at other weights, with "
+        "another dropout key, in another mode, or is it clipped or masked?"
+    ]
+
+
+def _distance(first: Any, second: Any) -> jax.Array:
+    length = jnp.maximum(norm(first), norm(second))
+    return norm(optax.tree.sub(first, second)) / jnp.where(length == 0, 1, length)
+
+
+def _leaves(*trees: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(trees) if jnp.size(leaf)]
+
+
+def _check_dependence(grad_fn: GradFn, params: optax.Params, first: optax.Updates) -> list[str]:
+    """Finds a ``grad_fn`` that differentiates at weights other than its argument."""
+    moved = optax.tree.cast_like(
+        optax.tree.add(params, optax.tree.scale(0.1 / norm(first), first)), params
+    )
+    if not _equal(first, grad_fn(moved, jnp.int32(0))):
+        return []
+    return [
+        "grad_fn returns the same gradient at other weights: does it differentiate with respect to "
+        "its own argument params, or to weights that it closes over? (Only under a linear loss is "
+        "it right.)"
+    ]
+
+
+def _check_minibatches(
+    grad_fn: GradFn, params: optax.Params, first: optax.Updates, k: int
+) -> list[str]:
+    """Finds inner steps beyond the stacked minibatches: they repeat the last one."""
+    if k < 3:
+        return []
+    before, last = (grad_fn(params, jnp.int32(i)) for i in (k - 2, k - 1))
+    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(last)):
+        return [
+            f"grad_fn(params, {k - 1}) is not finite although grad_fn(params, 0) is: does i = "
+            f"{k - 1}, the last of k = {k} inner steps, have a minibatch?"
+        ]
+    if _equal(first, last) or not _equal(before, last):
+        return []
+    return [
+        f"grad_fn returns the same gradient for i = {k - 2} and i = {k - 1}, but another one for "
+        f"i = 0: are there fewer than k = {k} minibatches? JAX clamps an index beyond the end to "
+        "the last element."
+    ]
+
+
+def _check_traceable(grad_fn: GradFn, params: optax.Params) -> list[str]:
+    try:
+        jax.eval_shape(grad_fn, params, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception as error:
+        summary = f"{type(error).__name__}: {error}".splitlines()[0]
+        return [
+            "grad_fn cannot be traced, which jax.jit and the loop over inner steps need; stack "
+            f"minibatches in one JAX array and leave out Python branches and state. {summary}"
+        ]
+    return []
