@@ -1,0 +1,178 @@
+"""The blocks of the guide, run as they stand there, against the formulas written out."""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optax_lookbehind as ol
+from tests.support.problems import batches, classification_loss, network
+
+pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "what-goes-where.md"
+CHECK, PREAMBLE, CALL, *BLOCKS = re.findall(
+    r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S
+)
+RECIPES = {re.match("# recipe: (.*)\n", block)[1]: block for block in BLOCKS}
+ALL = {"hidden": 1.0, "out": 1.0}
+STEPS = 3
+
+
+@pytest.fixture
+def batch():
+    return jax.tree.map(lambda x: x[0], batches(number=1, size=32, dtype=jnp.float64))
+
+
+def prepare(name, batch, **changes):
+    """The names that a recipe defines, and the state before its first step."""
+    params, _ = network(dtype=jnp.float64)
+    scope = {"params": params, "loss_fn": classification_loss, "batch": batch} | changes
+    exec(PREAMBLE, scope)
+    exec(compile(RECIPES[name], f"{PAGE.name}, {name}", "exec"), scope)
+    scope["state"] = scope["tx"].init(scope["params"])
+    return scope
+
+
+def train(name, batch):
+    scope = prepare(name, batch)
+    for _ in range(STEPS):
+        exec(CALL, scope)
+    return scope["params"]
+
+
+def grad(w, batch):
+    return jax.grad(classification_loss)(w, batch)
+
+
+def norm(tree):
+    return np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(tree)))
+
+
+def scaled(factors, tree):
+    """``tree`` with each layer multiplied by its factor."""
+    return {layer: jax.tree.map(lambda x: factors[layer] * x, tree[layer]) for layer in tree}
+
+
+def sam_gradient(w, batch, rho=0.05, perturbed=ALL):
+    g = scaled(perturbed, grad(w, batch))
+    length = norm(g)
+    return grad(jax.tree.map(lambda w, g: w + rho * g / length, w, g), batch)
+
+
+def reference(batch, gradient=sam_gradient, change=lambda g, w: g):
+    """Weights after ``w <- w - 0.1 change(gradient(w), w)``."""
+    w, _ = network(dtype=jnp.float64)
+    for _ in range(STEPS):
+        g = change(gradient(w, batch), w)
+        w = jax.tree.map(lambda w, g: w - 0.1 * g, w, g)
+    return w
+
+
+def clipped(g, limit=1e-2):
+    return jax.tree.map(lambda x: x * min(1, limit / norm(g)), g)
+
+
+def assert_equal(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), first, second)
+
+
+@pytest.mark.parametrize("name", ["accumulation", "loss scaling"])
+def test_the_gradient_function_changes_nothing(name, batch):
+    assert_equal(train(name, batch), reference(batch))
+    scope = prepare(name, batch)
+    grads = scope["grad_fn"](scope["params"], 0)
+    assert ol.check_grad_fn(scope["grad_fn"], scope["params"], grads) == []
+
+
+def test_the_clip_is_of_the_perturbed_gradient(batch):
+    assert_equal(train("clipping", batch), reference(batch, change=lambda g, w: clipped(g)))
+
+
+def test_a_clip_inside_limits_each_inner_step(batch):
+    w, _ = network(dtype=jnp.float64)
+    for _ in range(STEPS):
+        p, f, g = w, w, grad(w, batch)
+        for _ in range(3):
+            length = norm(g)
+            p = jax.tree.map(lambda p, g: p + 0.05 * g / length, p, g)
+            g = grad(p, batch)
+            f = jax.tree.map(lambda f, c: f - 0.1 * c, f, clipped(g))
+        w = jax.tree.map(lambda w, f: w + 0.5 * (f - w), w, f)
+    assert_equal(train("clipping inside", batch), w)
+
+
+def test_the_nan_guard_skips_a_step_whose_perturbed_gradient_is_not_finite(batch):
+    assert_equal(train("NaN guard", batch), reference(batch))
+    scope = prepare("NaN guard", batch)
+    start, plain = scope["params"], scope["grad_fn"](scope["params"], 0)
+    scope["grad_fn"] = lambda p, i: jax.tree.map(lambda g: g * jnp.nan, plain)
+    exec(CALL.split("\n", 1)[1], scope | {"grads": plain})
+    assert_equal(scope["params"], start)
+    # Around the whole chain the guard sees a finite gradient and lets the NaN pass.
+    around = optax.apply_if_finite(optax.chain(ol.sam(0.05), optax.sgd(0.1)), 5)
+    updates, _ = around.update(plain, around.init(start), start, grad_fn=scope["grad_fn"])
+    assert np.isnan(norm(updates))
+
+
+def test_decay_behind_the_method_is_of_the_weights_themselves(batch):
+    decayed = lambda g, w: jax.tree.map(lambda g, w: g + 0.1 * w, g, w)
+    assert_equal(train("weight decay", batch), reference(batch, change=decayed))
+
+
+def test_frozen_weights_are_neither_trained_nor_perturbed(batch):
+    only_out = {"hidden": 0.0, "out": 1.0}
+    expected = reference(
+        batch,
+        lambda w, batch: sam_gradient(w, batch, perturbed=only_out),
+        lambda g, w: scaled(only_out, g),
+    )
+    assert_equal(train("freezing in one tree", batch), expected)
+    assert_equal(train("freezing", batch), expected["out"])
+
+
+def test_one_layer_is_perturbed_and_both_are_trained(batch):
+    hidden = {"hidden": 1.0, "out": 0.0}
+    expected = reference(batch, lambda w, batch: sam_gradient(w, batch, perturbed=hidden))
+    assert_equal(train("one layer", batch), expected)
+
+
+def test_each_layer_has_its_own_radius(batch):
+    def gradient(w, batch):
+        g = grad(w, batch)
+        lengths = {"hidden": 0.05 / norm(g["hidden"]), "out": 0.01 / norm(g["out"])}
+        return grad(jax.tree.map(jnp.add, w, scaled(lengths, g)), batch)
+
+    assert_equal(train("rho per layer", batch), reference(batch, gradient))
+
+
+def test_noise_behind_the_method_is_added_once_per_step(batch):
+    noise = optax.add_noise(eta=0.01, gamma=0.55, key=0)
+    state = noise.init(network(dtype=jnp.float64)[0])
+
+    def noisy(g, w):
+        nonlocal state
+        g, state = noise.update(g, state, w)
+        return g
+
+    assert_equal(train("gradient noise", batch), reference(batch, change=noisy))
+
+
+def test_the_average_is_of_the_weights_after_the_update(batch):
+    scope = prepare("EMA", batch)
+    expected = scope["average"]
+    for _ in range(STEPS):
+        exec(CALL, scope)
+        scope["average"] = scope["after_update"](scope["params"], scope["average"])
+        expected = jax.tree.map(lambda a, w: 0.9 * a + 0.1 * w, expected, scope["params"])
+    assert_equal(scope["average"], expected)
+    assert_equal(scope["params"], reference(batch))
+
+
+def test_the_check_prints_nothing_for_a_right_setup(batch, capsys):
+    scope = prepare("clipping", batch)
+    exec(CHECK, scope | {"grads": scope["grad_fn"](scope["params"], 0)})
+    assert capsys.readouterr().out == ""
