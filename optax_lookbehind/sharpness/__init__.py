@@ -1,9 +1,9 @@
 """Measures of the flatness of a minimum, for any loss function and any pytree of weights.
 
 Every measure takes ``loss_fn(params, batch) -> scalar``, the weights, and ``batches``: a pytree of
-arrays of shape ``(num_batches, batch_size, ...)``. Everything else is up to the loss function, the
-mode of BatchNorm and dropout included: close over the running statistics for evaluation mode, use
-the batch's own for training mode.
+arrays of shape ``(num_batches, batch_size, ...)``, such as ``minibatches((x, y), m)``. Everything
+else is up to the loss function, the mode of BatchNorm and dropout included: close over the running
+statistics for evaluation mode, use the batch's own for training mode.
 
 A measure is one compiled program, whose memory does not grow with the number of minibatches, radii
 or grid points. It is compiled once for each ``loss_fn``, shapes and static choices: pass the same
@@ -12,6 +12,7 @@ measures also work inside ``jax.jit``.
 """
 
 from optax_lookbehind.sharpness._alignment import Alignment, alignment
+from optax_lookbehind.sharpness._batches import minibatches
 from optax_lookbehind.sharpness._curvature import (
     TraceEstimate,
     hessian_eigenvalues,
@@ -49,6 +50,7 @@ __all__ = [
     "loss_line",
     "loss_plane",
     "m_sharpness",
+    "minibatches",
     "noise_robustness",
     "noisy_weights",
     "normal_qq",

@@ -13,7 +13,12 @@ from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._core.tree import as_accumulator, divide, dot, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind._perturbations import asam_perturbation, sam_perturbation
-from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_over_batches
+from optax_lookbehind.sharpness._batches import (
+    as_vector,
+    check_batches,
+    check_minibatch_axis,
+    mean_over_batches,
+)
 
 Rule = Callable[[jax.Array], optax.GradientTransformation]
 _RULES: dict[str, Rule] = {"sam": sam_perturbation, "asam": asam_perturbation}
@@ -49,7 +54,8 @@ def m_sharpness(
         BatchNorm runs, which the papers do not state; usual is evaluation mode, with the
         statistics closed over.
       params: the weights w.
-      batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
+      batches: the minibatches, arrays of shape (num_batches, batch_size, ...), where batch_size is
+        the m of m-sharpness: ``minibatches((x, y), m)``.
       radii: r, numbers > 0 in the units of the weights, shape (n,). They are an argument of the
         compiled program: new radii compile nothing.
       perturbation: ``"sam"``, ``"asam"`` (``eta`` = 0.01, no mask), or a function from a radius to
@@ -62,8 +68,8 @@ def m_sharpness(
 
     Raises:
       ValueError: if a radius is not a finite number > 0, ``perturbation`` an unknown string,
-        ``steps`` not an integer >= 1, or the arrays in ``batches`` disagree on the number of
-        minibatches.
+        ``steps`` not an integer >= 1, the arrays in ``batches`` disagree on the number of
+        minibatches, or no two of several agree on their size, as in arrays of examples.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, equations 5
@@ -71,6 +77,7 @@ def m_sharpness(
       section 4.1 (m-sharpness).
     """
     check_batches(batches)
+    check_minibatch_axis(batches)
     radii = as_vector("radii", radii, check_positive, scalar_dtype(params))
     steps = check_count("steps", steps)
     return _m_sharpness(loss_fn, params, batches, radii, _rule(perturbation), steps)

@@ -111,6 +111,8 @@ def test_a_loss_that_overflows_within_the_ball_is_reported():
         ("batches", (np.ones((2, 3)), np.ones(3)), ("batches", [(2, 3), (3,)])),
         ("batches", np.ones((0, 3)), ("batches", [(0, 3)])),
         ("batches", np.ones(()), ("batches", [()])),
+        ("batches", (np.ones((6, 3)), np.ones(6)), ("batches", [(6, 3), (6,)])),
+        ("batches", (np.ones((6, 3)), np.ones((6, 2))), ("batches", [(6, 3), (6, 2)])),
     ],
 )
 def test_bad_arguments_raise(name, value, shown):
