@@ -36,12 +36,12 @@ class Data(NamedTuple):
     """Examples to measure on.
 
     Attributes:
-      facts: static properties of the whole dataset.
+      info: static properties of the whole dataset.
       train: training examples, a fixed random subset.
       test: test examples, likewise.
     """
 
-    facts: DatasetInfo
+    info: DatasetInfo
     train: Examples
     test: Examples
 

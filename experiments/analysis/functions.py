@@ -87,15 +87,15 @@ class Functions(NamedTuple):
     statistics: Callable[[nnx.State, Batch], nnx.State]
 
 
-def architecture(config: ConfigDict, facts: DatasetInfo) -> Architecture:
+def architecture(config: ConfigDict, info: DatasetInfo) -> Architecture:
     """The architecture of a run."""
     return Architecture(
         config.model,
         config.dtype,
-        facts.image_shape,
-        facts.num_classes,
-        tuple(map(float, facts.mean)),
-        tuple(map(float, facts.std)),
+        info.image_shape,
+        info.num_classes,
+        tuple(map(float, info.mean)),
+        tuple(map(float, info.std)),
         config.label_smoothing,
     )
 

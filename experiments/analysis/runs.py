@@ -106,7 +106,7 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
             f"{path} has no checkpoint yet; it holds: {_listed(p.name for p in path.iterdir())}."
         )
     examples = data.load(config, options.examples, options.test_examples)
-    arch = architecture(config, examples.facts)
+    arch = architecture(config, examples.info)
     run = Run(
         path,
         config,

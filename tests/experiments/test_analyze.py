@@ -63,7 +63,7 @@ def loss_with(statistics, mode="eval"):
 def minibatches(name, m=128):
     loaded = data.load(config_of(name), 512, 100)
     images, labels = loaded.train
-    images = (images - loaded.facts.mean) / loaded.facts.std
+    images = (images - loaded.info.mean) / loaded.info.std
     return images.reshape(-1, m, 8, 8, 1), labels.reshape(-1, m)
 
 
@@ -123,7 +123,7 @@ def test_noise_with_the_statistics_of_training_batches(runs, found):
     model = dense(params, statistics)
     model.eval()
     loaded = data.load(config_of("sgd-0"), 512, 100)
-    logits = model((loaded.test.images - loaded.facts.mean) / loaded.facts.std)
+    logits = model((loaded.test.images - loaded.info.mean) / loaded.info.std)
     measured = of_run(found, runs["sgd-0"])["weight_noise"]
     assert measured["accuracy"][0] == pytest.approx(
         (logits.argmax(-1) == loaded.test.labels).mean()

@@ -14,9 +14,8 @@ from experiments.analysis import data
 from experiments.analysis.runs import open_run
 from experiments.configs import imagenet
 from experiments.data.images import imagenet as streamed
-from tests.experiments.test_data_imagenet import imagenet_example
-from tests.experiments.test_data_prepared import write
 from tests.support.analyzed_runs import QUICK, analysis_of, config_of
+from tests.support.tfds_datasets import imagenet_example, write_tfds
 
 
 def error_of(*arguments):
@@ -129,7 +128,7 @@ def test_the_data_are_those_of_the_run():
     config = config_of("sgd-0")
     loaded = data.load(config, 10_000, 10_000)
     assert len(loaded.train.labels) == 512
-    assert loaded.facts.examples == 512
+    assert loaded.info.num_examples == 512
     clean = data.load(config.copy_and_resolve_references(), 10_000, 10_000)
     assert clean is loaded  # runs that share their data share the object
     config.label_noise = 0.0
@@ -139,7 +138,7 @@ def test_the_data_are_those_of_the_run():
 
 
 def test_imagenet_is_read_from_its_stream(tmp_path):
-    write("imagenet2012", tmp_path, {"train": 19, "validation": 7}, imagenet_example)
+    write_tfds("imagenet2012", tmp_path, {"train": 19, "validation": 7}, imagenet_example)
     config = imagenet.get_config()
     config.update(data_dir=str(tmp_path), image_size=16)
     loaded = data.load(config, 10, 10_000)
@@ -148,7 +147,7 @@ def test_imagenet_is_read_from_its_stream(tmp_path):
         (expected,) = streamed.eval_batches(split, len(examples.labels), image_size=16)
         jax.tree.map(np.testing.assert_array_equal, examples, expected)
     assert [len(part.labels) for part in (loaded.train, loaded.test)] == [10, 7]
-    assert (loaded.facts.examples, loaded.facts.num_classes) == (19, 1000)
+    assert (loaded.info.num_examples, loaded.info.num_classes) == (19, 1000)
 
 
 def test_the_command_line_on_another_number_of_devices(runs, pytestconfig, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments import data
 from experiments.data.images.cifar_archives import names
 from experiments.data.images.encoded import EncodedImages
-from tests.experiments.test_data_prepared import cifar_example, write
+from tests.support.tfds_datasets import cifar_example, write_tfds
 
 PER_FILE = 2
 CLASSES = {"cifar10": 10, "cifar100": 100}
@@ -185,7 +185,7 @@ def test_labels_of_another_dataset_raise(tmp_path):
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
 def test_a_damaged_shard_raises_with_its_path(damage, tmp_path):
-    write("cifar10", tmp_path, {"train": 20, "test": 1}, cifar_example)
+    write_tfds("cifar10", tmp_path, {"train": 20, "test": 1}, cifar_example)
     (path,) = tmp_path.glob("cifar10/*/*train*record*")
     if damage == "missing":
         path.unlink()

@@ -8,18 +8,13 @@ import pytest
 from absl import flags
 
 from experiments.data.images import imagenet
-from tests.experiments.test_data_prepared import encoded, shade, write
-
-
-def imagenet_example(number):
-    image = encoded(number, (30, 40 + number), "JPEG")
-    return {"file_name": f"{number}.JPEG", "image": image, "label": number}
+from tests.support.tfds_datasets import imagenet_example, shade, write_tfds
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("tfds")
-    write("imagenet2012", path, {"train": 19, "validation": 7}, imagenet_example)
+    write_tfds("imagenet2012", path, {"train": 19, "validation": 7}, imagenet_example)
     return str(path)
 
 

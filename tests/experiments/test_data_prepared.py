@@ -1,54 +1,16 @@
 """CIFAR from a directory of TFDS: a tiny one, written here, read by the real code."""
 
-import io
-
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
-from PIL import Image
 
 from experiments import data
-
-SHADE = 12  # the red of an image is its number times this: labels can be told from images
-
-
-def encoded(number, shape, image_format):
-    """An image whose red says its number and whose green rises to the right."""
-    image = np.zeros((*shape, 3), np.uint8)
-    image[..., 0] = SHADE * number
-    image[..., 1] = np.linspace(0, 255, shape[1])
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, image_format, quality=95, subsampling=0)
-    file.seek(0)
-    return file
-
-
-def write(name, data_dir, sizes, example, file_format="array_record"):
-    """Writes a dataset with TFDS, with our examples in place of the downloaded ones."""
-    official = type(tfds.builder(name, data_dir=data_dir))
-
-    class Tiny(official, skip_registration=True):
-        MANUAL_DOWNLOAD_INSTRUCTIONS = None
-
-        def _split_generators(self, dl_manager):
-            return {split: ((i, example(i)) for i in range(size)) for split, size in sizes.items()}
-
-    Tiny.name = name
-    Tiny(data_dir=data_dir, file_format=file_format).download_and_prepare()
-
-
-def cifar_example(number):
-    return {"id": str(number), "image": encoded(number, (32, 32), "PNG"), "label": number % 10}
-
-
-def shade(images):
-    return np.rint(np.median(images[..., 0], axis=(-2, -1)) / SHADE)
+from tests.support.tfds_datasets import cifar_example, shade, write_tfds
 
 
 @pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
 def test_cifar_is_read_whole(name, classes, tmp_path):
     coarse = {} if name == "cifar10" else {"coarse_label": 0}
-    write(name, tmp_path, {"train": 20, "test": 5}, lambda i: cifar_example(i) | coarse)
+    write_tfds(name, tmp_path, {"train": 20, "test": 5}, lambda i: cifar_example(i) | coarse)
     dataset = data.load(name, str(tmp_path))
     assert dataset.train.images.shape == (20, 32, 32, 3)
     assert dataset.test.images.shape == (5, 32, 32, 3)
@@ -69,7 +31,7 @@ def test_data_that_is_not_there_is_asked_for(name, tmp_path):
 
 
 def test_data_in_a_format_without_random_access_is_refused(tmp_path):
-    write("cifar10", tmp_path, {"train": 1, "test": 1}, cifar_example)
+    write_tfds("cifar10", tmp_path, {"train": 1, "test": 1}, cifar_example)
     info = next(tmp_path.glob("cifar10/*/dataset_info.json"))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(FileNotFoundError, match=r"it is there as tfrecord\. Prepare it with"):

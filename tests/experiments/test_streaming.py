@@ -13,13 +13,12 @@ from experiments.data.dataset import info_of
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
 from experiments.training.setup import make_run
-from tests.experiments.test_data_imagenet import imagenet_example
-from tests.experiments.test_data_prepared import write
+from tests.support.tfds_datasets import imagenet_example, write_tfds
 
 
 @pytest.fixture
 def config(_tiny_model, tmp_path):
-    write("imagenet2012", tmp_path, {"train": 19, "validation": 7}, imagenet_example)
+    write_tfds("imagenet2012", tmp_path, {"train": 19, "validation": 7}, imagenet_example)
     config = imagenet.get_config()
     config.update(data_dir=str(tmp_path), model="tiny", dtype="float32", image_size=16, workers=0)
     config.update(epochs=2, batch_size=8, eval_batch_size=8, learning_rate=0.01, method="ae_sam")
