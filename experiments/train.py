@@ -10,7 +10,8 @@ resumes after the last finished epoch.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -45,26 +46,18 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
       show_progress: whether to draw a progress bar and print a summary.
     """
     workdir = workdir or run_dir.default_workdir(config)
-    try:
-        _run(config, workdir, show_progress)
-    except cli.Interrupted as interruption:
-        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
-        interruption.add_note(
-            f"{workdir} has finished {done} of {config.epochs} epochs, "
-            "and the same command resumes there"
-        )
-        raise
-
-
-def _run(config: ConfigDict, workdir: Path, show_progress: bool) -> None:
-    with cli.user_errors():
+    with _interruptions(workdir, config.epochs), cli.user_errors():
         run_dir.check_config(workdir, config)
         trainers, pipeline = make_run(config)
         if multihost.is_main_process():
             workdir.mkdir(parents=True, exist_ok=True)
             run_dir.write_config(workdir, config)
     folder = workdir / run_dir.CHECKPOINTS
-    with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
+    with (
+        _interruptions(workdir, config.epochs),
+        cli.user_errors(),
+        Checkpoints(folder, config.keep_every) as checkpoints,
+    ):
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])
@@ -88,6 +81,19 @@ def _run(config: ConfigDict, workdir: Path, show_progress: bool) -> None:
             raise ValueError(f"{message} {advice(error)}") from error
     if multihost.is_main_process() and show_progress:
         print(summary(trainers, history, workdir))
+
+
+@contextmanager
+def _interruptions(workdir: Path, epochs: int) -> Iterator[None]:
+    """Adds to an interruption how far the run is."""
+    try:
+        yield
+    except cli.Interrupted as interruption:
+        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
+        interruption.add_note(
+            f"{workdir} has finished {done} of {epochs} epochs, and the same command resumes there"
+        )
+        raise
 
 
 def every(
