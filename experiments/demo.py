@@ -15,20 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from absl import flags
 from ml_collections import ConfigDict
+from scipy import stats
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.campaign.search import Trial, search
+from experiments.configs import base
 from experiments.configs.base import with_changes
 from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
-from experiments.recipes.noisy_digits import ROWS, Setting
+from experiments.recipes.noisy_digits import ROWS
+from experiments.recipes.search import search_rows
 from experiments.recipes.statistics import paired
-from experiments.reporting.curves import Panel, plot_curves
+from experiments.reporting import charts
+from experiments.reporting.curves import draw_curve, zoom
 from experiments.reporting.tables import markdown_table, mean_and_std
 from experiments.tasks.table import load_dataset
 from experiments.training.loggers import NullLogger
@@ -82,7 +86,10 @@ def main(config: ConfigDict, workdir: Path | None) -> None:
     with cli.user_errors():
         workdir.mkdir(parents=True, exist_ok=True)
         if _SEARCH.value:
-            search_settings(config, workdir)
+            trials = search_rows(config, ROWS)
+            record = {name: [trial._asdict() for trial in row] for name, row in trials.items()}
+            text = json.dumps(record, indent=1)
+            (workdir / "search.json").write_text(text + "\n", encoding="utf-8")
         else:
             compare_methods(config, workdir)
 
@@ -108,14 +115,41 @@ def compare_methods(config: ConfigDict, workdir: Path) -> None:
         f"\n{table}\n\nMean ± standard deviation over {SEEDS} seeds, after the last epoch; "
         f"difference to {BASELINE}: paired, with its 95% interval."
     )
-    accuracy = _accuracy(results[0].curves)
-    panels = [
-        Panel(name, METRICS[name].heading, METRICS[name].scale)
-        for name in (accuracy, "train_accuracy")
-    ]
-    panels[1] = panels[1]._replace(label=f"{panels[1].label}, on labels partly wrong")
-    plot_curves(figure, {result.name: result.curves for result in results}, panels)
+    draw(results, figure)
     print(f"Figure: {figure}")
+
+
+def draw(results: Sequence[MethodResult], path: Path) -> None:
+    """Draws both accuracies over the epochs, and the last one over gradients per step."""
+    accuracy = _accuracy(results[0].curves)
+    panels = {accuracy: "test accuracy, %", "train_accuracy": "accuracy on training labels, %"}
+    figure, axes = charts.panels([*panels.values(), "accuracy over cost"])
+    styles = charts.named_styles([result.name for result in results])
+    for axis, (name, label) in zip(axes, panels.items(), strict=False):
+        for result in results:
+            values = 100 * result.curves[name]
+            epochs = np.arange(1, values.shape[1] + 1)
+            std = values.std(axis=0, ddof=1)
+            draw_curve(axis, epochs, values.mean(axis=0), std, styles[result.name])
+        zoom(axis, [100 * result.curves[name] for result in results])
+        axis.set(xlabel="epoch", ylabel=label)
+    for result in results:
+        if result.name in CONTROL:
+            continue  # far below the others
+        style, values = styles[result.name], 100 * result.curves[accuracy][:, -1]
+        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        axes[2].errorbar(
+            result.gradients,
+            values.mean(),
+            yerr=(high - low) / 2,
+            color=style.color,
+            marker=style.marker,
+            capsize=3,
+        )
+    axes[2].set(xlabel="gradients per step", ylabel="test accuracy, %, with its 95% interval")
+    charts.legend(figure, styles)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def run_seeds(name: str, config: ConfigDict, *, num_examples: int, bar: tqdm) -> MethodResult:
@@ -159,9 +193,12 @@ def table_row(result: MethodResult, baseline: MethodResult) -> dict[str, str]:
 
 
 def _setting(config: ConfigDict) -> str:
-    """Learning rate and the method's arguments."""
-    arguments = config.method.partition(":")[2].replace(",", ", ").replace("=", " = ")
-    return ", ".join(filter(None, [f"rate {config.learning_rate:g}", arguments]))
+    """Learning rate, weight decay if it was searched, and the method's arguments."""
+    parts = [f"rate {config.learning_rate:g}"]
+    if config.weight_decay != base.get_config().weight_decay:
+        parts.append(f"weight decay {config.weight_decay:g}")
+    arguments = config.method.partition(":")[2]
+    return ", ".join(parts + [a.replace("=", " = ") for a in arguments.split(",") if a])
 
 
 def _difference(values: np.ndarray) -> str:
@@ -173,27 +210,6 @@ def _difference(values: np.ndarray) -> str:
         return f"{comparison.difference:+.2f}"
     low, high = comparison.interval
     return f"{comparison.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def search_settings(config: ConfigDict, workdir: Path) -> None:
-    """Searches the setting of every method on held-out data; writes ``search.json``."""
-    config = with_changes(config, {"validation": 0.2})
-    total = sum(len(row.settings()) for row in ROWS.values())
-    found: dict[str, list[Trial]] = {}
-    with tqdm(total=total, unit=" settings") as bar:
-        for name, row in ROWS.items():
-            bar.set_description(name)
-
-            def score(setting: Setting, seed: int) -> float:
-                with_setting = with_changes(config, row.changes(setting))
-                _, history = next(train_seeds(with_setting, [seed]))
-                bar.update(seed == 0)
-                return history[-1]["val_accuracy"]
-
-            found[name] = search(row.settings(), score)
-            bar.write(f"{name}: {found[name][0].setting}, {found[name][0].mean:.2%}")
-    record = {name: [trial._asdict() for trial in trials] for name, trials in found.items()}
-    (workdir / "search.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def write_json(path: Path, results: Sequence[MethodResult]) -> None:

@@ -1,6 +1,6 @@
 """The methods on the bed ``configs/noisy_digits.py``: searched grids, and the settings chosen.
 
-``python -m experiments.demo --search`` repeats the search (:mod:`experiments.campaign.search`): 16
+``python -m experiments.demo --search`` repeats the search (:mod:`experiments.recipes.search`): 16
 settings of every method on one seed, the best four on two more, by the accuracy after the last
 epoch on a fifth of the training set that is held out with correct labels. Never on the test set.
 """

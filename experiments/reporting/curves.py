@@ -1,8 +1,7 @@
 """Figures of training curves, one or several runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
@@ -10,7 +9,6 @@ import numpy as np
 
 matplotlib.use("Agg")  # files, not windows
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 # Colors that color-blind readers can tell apart; lines and markers for black and white. The cycles
@@ -46,33 +44,6 @@ class Panel(NamedTuple):
     metric: str
     label: str
     scale: float = 1.0
-
-
-def plot_curves(
-    path: Path, runs: Mapping[str, Mapping[str, np.ndarray]], panels: Sequence[Panel]
-) -> None:
-    """Draws metrics over epochs: a line at the mean and a band of one standard deviation.
-
-    Args:
-      path: file of the figure; its extension determines the format.
-      runs: name in the legend -> metric -> values of shape ``[seed, epoch]``.
-      panels: the panels, from left to right.
-    """
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.6), squeeze=False)
-    figure.set_layout_engine("constrained", wspace=0.05)
-    for axis, panel in zip(axes[0], panels, strict=True):
-        for curves, style in zip(runs.values(), styles(), strict=False):
-            values = panel.scale * curves[panel.metric]
-            epochs = np.arange(1, values.shape[1] + 1)
-            std = values.std(axis=0, ddof=1) if len(values) > 1 else None
-            draw_curve(axis, epochs, values.mean(axis=0), std, style)
-        zoom(axis, [panel.scale * run[panel.metric] for run in runs.values()])
-        axis.set(xlabel="epoch", ylabel=panel.label)
-        axis.grid(alpha=0.3)
-    lines = axes[0][0].get_lines()
-    figure.legend(lines, runs, loc="outside lower center", ncols=3, frameon=False, handlelength=4)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def styles() -> Iterator[Style]:

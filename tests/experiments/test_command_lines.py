@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from experiments import demo
-from experiments.campaign.search import search
 from experiments.configs.base import with_changes
+from experiments.recipes.search import search
 from experiments.training.setup import make_run
 
 
@@ -97,7 +97,7 @@ def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, 
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[0] for row in cells] == [*demo.CONTROL, *rows]
     assert [row[1] for row in cells[1:]] == [
-        "rate 0.005",
+        "rate 0.005, weight decay 0.02",
         "rate 0.01, k = 2, rho = 0.8, alpha = adaptive",
     ]
     assert [row[3] == "" for row in cells] == [False, True, False]  # differences to SGD
