@@ -1,7 +1,8 @@
 """A recipe's result as JSON and as Markdown."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,22 @@ def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
     files = [folder / f"{result.name}{suffix}" for suffix in (".json", ".md", ".png", ".svg")]
     today = date.today().isoformat()
     text = json.dumps(as_json(result, today), indent=1, allow_nan=False, ensure_ascii=False)
-    files[0].write_text(text + "\n", encoding="utf-8")
-    files[1].write_text(as_markdown(result, today), encoding="utf-8")
+    _replace(files[0], lambda draft: draft.write_text(text + "\n", encoding="utf-8"))
+    page = as_markdown(result, today)
+    _replace(files[1], lambda draft: draft.write_text(page, encoding="utf-8"))
     figure = result.recipe.draw(result)
-    figure.savefig(files[2], dpi=130)
+    _replace(files[2], lambda draft: figure.savefig(draft, dpi=130))
     with plt.rc_context({"svg.hashsalt": result.name}):  # the same bytes for the same numbers
-        figure.savefig(files[3], metadata={"Date": None})
+        _replace(files[3], lambda draft: figure.savefig(draft, metadata={"Date": None}))
     plt.close(figure)
     return files
+
+
+def _replace(file: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file in one move: other processes that write the same one do not mix with it."""
+    draft = file.with_name(f".{os.getpid()}.{file.name}")
+    write(draft)
+    draft.replace(file)
 
 
 def as_json(result: Result, today: str) -> dict[str, Any]:
