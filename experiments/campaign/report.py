@@ -84,11 +84,11 @@ def as_json(result: Result, today: str) -> dict[str, Any]:
 def as_markdown(result: Result, today: str) -> str:
     """Tables of all scalar quantities, the published numbers, and the notes."""
     seeds = sorted({found.n for each in result.cells for found in each.statistics.values()})
-    counts = " or ".join(map(str, seeds)) or "0"
+    counts = "1 seed" if seeds == [1] else f"{' or '.join(map(str, seeds)) or 0} seeds"
     lines = [
         f"# {result.name}: {result.recipe.title}",
         "",
-        f"Scale `{result.scale}`, {counts} seeds, {today}. Mean ± sample standard deviation over "
+        f"Scale `{result.scale}`, {counts}, {today}. Mean ± sample standard deviation over "
         "seeds. Written by "
         f"`python -m experiments.reproduce {result.name} --scale={result.scale}`.",
         "",
