@@ -18,7 +18,7 @@ the runs that are missing and writes the result. A new recipe is a new module, n
         cells=_cells,
         seeds={"laptop": 3, "gpu": 3, "paper": 3},
         quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
-        draw=drawings.bars("test_accuracy"),
+        draw=drawings.rows("test_accuracy"),
         choices=["k and alpha of each cell are not stated: k = 5, alpha = 0.5."],
         limits={"laptop": "One bed stands for five pairs of dataset and network."},
         published={"CIFAR-10, ResNet-34": {"SAM": (95.80, 0.07)}},

@@ -13,12 +13,12 @@ from experiments.reporting.charts import Series
 Draw = Callable[[Result], Figure]
 
 
-def bars(key: str) -> Draw:
-    """A bar for each row, a panel for each column."""
+def rows(key: str) -> Draw:
+    """A point for each row, a panel for each column."""
 
     def draw(result: Result) -> Figure:
-        rows = max(len(result.of_column(column)) for column in result.columns)
-        figure, axes = charts.panels(result.columns, height=1.2 + 0.26 * rows)
+        most_rows = max(len(result.of_column(column)) for column in result.columns)
+        figure, axes = charts.panels(result.columns, height=1.2 + 0.26 * most_rows)
         for axis, column in zip(axes, result.columns, strict=True):
             values = {
                 each.cell.row: _mean_and_std(each, key)
@@ -26,7 +26,7 @@ def bars(key: str) -> Draw:
                 if key in each.statistics
             }
             if values:
-                charts.bars(axis, values, _quantity(result, key).label)
+                charts.rows(axis, values, _quantity(result, key).label)
         return figure
 
     return draw

@@ -1,4 +1,4 @@
-"""Charts of results: bars, lines, heat maps, points, distributions; one figure of panels each."""
+"""Charts of results: points, lines, heat maps, points, distributions; one figure of panels each."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -71,19 +71,16 @@ def legend(figure: Figure, styles_by_name: Mapping[str, Style]) -> None:
     )
 
 
-def bars(panel: plt.Axes, values: Mapping[str, tuple[float, float | None]], label: str) -> None:
-    """Horizontal bars with deviations, from top to bottom; the axis is cut to their range."""
+def rows(panel: plt.Axes, values: Mapping[str, tuple[float, float | None]], label: str) -> None:
+    """A point with its deviation for each name, from top to bottom."""
     names = list(values)
     means = np.array([values[name][0] for name in names])
     errors = np.array([values[name][1] or 0.0 for name in names])
     places = np.arange(len(names))
-    panel.barh(places, means, xerr=errors, color="#56B4E9", ecolor="0.3", capsize=2)
+    panel.errorbar(means, places, xerr=errors if errors.any() else None, fmt="o", capsize=3)
     panel.set_yticks(places, names, fontsize=8)
-    panel.invert_yaxis()
+    panel.set_ylim(len(names) - 0.5, -0.5)
     panel.set_xlabel(label)
-    low, high = np.nanmin(means - errors), np.nanmax(means + errors)
-    margin = 0.15 * (high - low) + 1e-3
-    panel.set_xlim(max(low - margin, 0) if low >= 0 else low - margin, high + margin)
 
 
 def lines(panel: plt.Axes, series: Mapping[str, Series], named: Mapping[str, Style]) -> None:

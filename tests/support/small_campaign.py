@@ -31,7 +31,7 @@ def recipe():
         cells=lambda scale: [beds.cell(bed, row, m) for row, m in METHODS.items()],
         seeds={"laptop": SEEDS},
         quantities=[quantities.test_accuracy(), quantities.train_loss()],
-        draw=drawings.bars("test_accuracy"),
+        draw=drawings.rows("test_accuracy"),
         against={"SAM": "SGD"},
         measures=lambda scale: [
             MeasureSpec("m_sharpness", ("--radii=0.1", "--asam_radii=1", "--examples=128"))

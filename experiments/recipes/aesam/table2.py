@@ -18,7 +18,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds={"laptop": 5, "gpu": 1, "paper": 3},
     quantities=[quantities.test_accuracy(), quantities.percent_sam(), quantities.best_accuracy()],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         "rho = 0.05 as stated (0.2 at scale laptop); LookSAM's alpha is not stated: 0.5.",
         rows.NO_PUBLISHED_CELLS,

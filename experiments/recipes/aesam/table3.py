@@ -20,7 +20,7 @@ RECIPE = Recipe(
         quantities.best_accuracy(),
         quantities.train_accuracy(),
     ],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         *_noise.CHOICES,
         *rows.AESAM_CHOICES[1:],

@@ -20,7 +20,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds={"laptop": 3, "gpu": 2, "paper": 5},
     quantities=[quantities.test_accuracy(), quantities.percent_sam(), quantities.best_accuracy()],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         *_noise.CHOICES,
         rows.NO_PUBLISHED_CELLS,

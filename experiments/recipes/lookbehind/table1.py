@@ -74,7 +74,7 @@ RECIPE = Recipe(
         quantities.train_accuracy(),
         quantities.train_loss(),
     ],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         rows.NO_K_OR_ALPHA,
         rows.LAST_EPOCH,

@@ -66,7 +66,7 @@ RECIPE = Recipe(
         Quantity("percent_of_multistep", "% of Multistep's gradients", _percent, 1, False),
         quantities.test_accuracy(),
     ],
-    draw=drawings.bars("percent_of_multistep"),
+    draw=drawings.rows("percent_of_multistep"),
     choices=[
         "How the level is compared is not stated: Multistep's accuracy after the last epoch, with "
         "the same seed; the first epoch of Lookbehind that reaches it.",

@@ -140,7 +140,7 @@ RECIPE = Recipe(
             higher_is_better=False,
         ),
     ],
-    draw=drawings.bars("average_accuracy"),
+    draw=drawings.rows("average_accuracy"),
     choices=[
         "The authors published no code for this table. The setup is that of La-MAML's code, which "
         "the paper replicates; its Lookahead-C-MAML is La-MAML's C-MAML, whose numbers it copies.",

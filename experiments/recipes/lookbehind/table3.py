@@ -37,7 +37,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds=rows.SEEDS,
     quantities=[quantities.test_accuracy(), quantities.best_accuracy(), quantities.train_loss()],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         rows.NO_K_OR_ALPHA,
         rows.LAST_EPOCH,

@@ -60,7 +60,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds={"laptop": 3, "gpu": 3, "paper": 3},
     quantities=[Quantity("score", "test BLEU or validation accuracy, %", _score)],
-    draw=drawings.bars("score"),
+    draw=drawings.rows("score"),
     choices=[
         "rho is the best of a grid in the paper and not stated: in translation 0.1 for SAM and 0.2 "
         "for ASAM, those of the ASAM authors; for the ViT 0.1, of 0.1, 0.2 and 0.5.",

@@ -29,7 +29,7 @@ RECIPE = Recipe(
         quantities.best_accuracy(),
         quantities.test_accuracy(),
     ],
-    draw=drawings.bars("best_epoch"),
+    draw=drawings.rows("best_epoch"),
     choices=[
         "The paper's deviations divide by n; ours by n - 1.",
         "Of several epochs with the best accuracy the first one counts.",

@@ -101,7 +101,7 @@ RECIPE = Recipe(
             higher_is_better=False,
         ),
     ],
-    draw=drawings.bars("average_accuracy"),
+    draw=drawings.rows("average_accuracy"),
     choices=[
         "Rows name the setting as the paper does: {rate, rho, k, alpha}, without those that the "
         "method does not have.",

@@ -26,7 +26,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds=rows.FIVE_SEEDS,
     quantities=[quantities.test_accuracy(), quantities.best_accuracy(), quantities.train_loss()],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         "The caption says WRN-28-10, the text WRN-28-2: WRN-28-10.",
         "The value of label smoothing is not stated: 0.1, as in the ASAM paper's code.",

@@ -53,7 +53,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds={"laptop": 2, "gpu": 2, "paper": 3},
     quantities=[quantities.test_accuracy(), quantities.best_accuracy(), quantities.train_loss()],
-    draw=drawings.bars("test_accuracy"),
+    draw=drawings.rows("test_accuracy"),
     choices=[
         "rho and the batch size are not stated: the default, and 128 as in the authors' code.",
         rows.LAST_EPOCH,
