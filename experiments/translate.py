@@ -82,7 +82,7 @@ def read_model(config: ConfigDict, workdir: Path, vocabulary: int) -> nnx.Module
     if progress is None:
         raise ValueError(f"{workdir} has no checkpoint yet.")
     model = nnx.eval_shape(lambda: make_model(config, vocabulary, jax.random.key(0)))
-    model = nnx.merge(nnx.graphdef(model), weights_of(progress.state.params))
+    model = nnx.merge(nnx.graphdef(model), weights_of(progress.state))
     model.eval()
     return model
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import train
+from experiments import train, translate
 from experiments.configs import translation
 from experiments.data.text.corpus import read_corpus
 from experiments.parallel.mesh import make_mesh
@@ -65,6 +65,15 @@ def test_a_run_ends_with_bleu_and_samples(config, tmp_path, capsys):
     output = capsys.readouterr().out
     assert output.count("translation: ") == 3
     assert "case:lc" in output
+
+    translate.main([str(tmp_path / "run"), f"--output={tmp_path / 'translations'}"])
+    assert len((tmp_path / "translations").read_text().splitlines()) == SIZES["test"]
+    assert f"BLEU {last['test_bleu']:.2f}" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_of_translation_is_an_error(tmp_path):
+    with pytest.raises(SystemExit, match=r"config\.json"):
+        translate.main([str(tmp_path)])
 
 
 def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, monkeypatch):
