@@ -51,8 +51,9 @@ def last_adapted(learner, params, parts):
     "learner",
     [
         CMAML,
-        CMAML._replace(meta_loss="last", k=2),
-        LOOKBEHIND._replace(rho=1e-4),  # whose e is a constant in the gradient, not in F
+        pytest.param(CMAML._replace(meta_loss="last", k=2), marks=pytest.mark.slow),
+        # Its e is a constant in the gradient, not in F.
+        pytest.param(LOOKBEHIND._replace(rho=1e-4), marks=pytest.mark.slow),
     ],
     ids=["mean", "last", "lookbehind"],
 )
@@ -186,7 +187,9 @@ def test_without_radius_the_ascent_behind_takes_all_inner_gradients_at_the_slow_
     assert_close(adapted, fast, rtol=1e-8)
 
 
-@pytest.mark.parametrize("meta_step", ["adapted", "slow", "fast"])
+@pytest.mark.parametrize(
+    "meta_step", ["adapted", "slow", pytest.param("fast", marks=pytest.mark.slow)]
+)
 def test_gradients_of_the_meta_step(meta_step, batches):
     params, (current, meta_batch) = mlp(), batches
     learner = LOOKBEHIND._replace(meta_step=meta_step)

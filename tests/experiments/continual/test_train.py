@@ -34,6 +34,9 @@ def run_whole(config):
     return run, memories, train(run, run.init(), [], NullLogger(), save)
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 class Stop(Exception):
     """Ends a run from within."""
 
@@ -62,7 +65,7 @@ def _abstract(config, epochs):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"method": "lookbehind_sam:k=2,rho=0.05"},
+        {"method": "sam"},
         pytest.param({"learner": "lookbehind_cmaml:k=2,rho=0.05"}, marks=pytest.mark.slow),
     ],
     ids=["er", "lookbehind_cmaml"],
@@ -242,7 +245,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(tmp_path):
         command.main(config, tmp_path)
 
 
-@pytest.mark.parametrize("method", ["esam", "lookahead_sam", "multistep_sam", "ss_sam"])
+@pytest.mark.parametrize(
+    "method",
+    ["esam"] + [pytest.param(name, marks=pytest.mark.slow) for name in ("lookahead_sam", "ss_sam")],
+)
 def test_other_methods_train(method):
     _, _, history = run_whole(make_config(method=method, tasks=1, epochs_per_task=1))
     assert np.isfinite(history[-1]["test_task01_loss"])
