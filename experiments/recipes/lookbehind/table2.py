@@ -146,9 +146,8 @@ RECIPE = Recipe(
         "the paper replicates; its Lookahead-C-MAML is La-MAML's C-MAML, whose numbers it copies.",
         "At scale laptop one rate, the best for ER + SGD on held-out images, and untuned rho = "
         "0.05, k = 2, alpha = 0.5.",
-        "At the other scales rates, radii, k and alpha are those of the paper's Table 7, which were "
-        "chosen on the test set; ER + SGD is not in it (rate 0.03), and Lookahead-C-MAML has "
-        "La-MAML's rates.",
+        "At the other scales rates, radii, k and alpha are those of the paper's Table 7, chosen on "
+        "the test set; ER + SGD is not in it (rate 0.03), Lookahead-C-MAML has La-MAML's rates.",
         "Every method replays 10 examples a step and stores each example once, in the first epoch "
         "of its task.",
         "Algorithm 4 as printed does not adapt before its meta step: SAM is taken on the meta loss "
