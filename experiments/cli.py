@@ -72,10 +72,11 @@ def interruptions() -> Iterator[None]:
         os._exit(128 + error.signum)
 
 
-class _ConfigParser(flags.ArgumentParser):
+class ConfigParser(flags.ArgumentParser):
     """Reads the value of ``--config``."""
 
     def parse(self, argument: str) -> ConfigDict:
+        """Loads the config and keeps its keys."""
         config = load_config(argument)
         self.keys = tuple(config)
         return config
@@ -93,7 +94,7 @@ def run(
     argv = sys.argv
     if not any(re.match("--?config(=|$)", argument) for argument in argv):
         argv = [argv[0], f"--config={default}", *argv[1:]]
-    parser = _ConfigParser()
+    parser = ConfigParser()
     # Accept unknown keys here; `_check_keys` rejects them with the list of valid ones.
     config = config_flags.DEFINE_config_file(
         "config",
