@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.task = "classification"  # a name in experiments/tasks/table.py
-    config.dataset = placeholder(str)  # a name in experiments/data
+    config.dataset = placeholder(str)  # a name in experiments/data, or module:function
     config.data_dir = placeholder(str)  # its folder; None: that of TFDS
     config.image_size = 224  # of the crops of a streamed dataset
     config.workers = 8  # processes that decode a streamed dataset
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.augment = placeholder(bool)  # pad, crop, flip; None: as usual for the dataset
     config.label_smoothing = 0.0  # fraction of each label spread over all classes
 
-    config.model = placeholder(str)  # a name in experiments/models
+    config.model = placeholder(str)  # a name in experiments/models, or module:function
     config.dtype = "float32"  # type of the computation, or "bfloat16"; weights are float32
     config.pretrained = placeholder(str)  # a ViT's .npz file to start from
 
