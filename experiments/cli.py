@@ -18,8 +18,7 @@ from ml_collections.config_flags import config_flags
 
 from experiments import data, models
 from experiments.configs import base
-from experiments.configs.load import load_config, setups
-from experiments.configs.lookup import near_miss
+from experiments.configs.lookup import load_config, near_miss, setups
 from experiments.methods import spec
 from experiments.methods.table import METHODS
 

@@ -1,9 +1,18 @@
-"""Looking things up by the name that a config gives them."""
+"""Setups by name or path, and look-ups by the names that a config gives."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+_FOLDER = Path(__file__).parent
 
 T = TypeVar("T")
 
@@ -49,3 +58,72 @@ def near_miss(name: object, valid: Iterable[str]) -> str:
     """``", did you mean 'x'?"`` for the valid name that is most like ``name``, if one is."""
     close = get_close_matches(str(name), list(valid), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def setups() -> Mapping[str, Path]:
+    """The config files of this folder, by name."""
+    files = sorted(_FOLDER.glob("*.py"))
+    return {
+        path.stem: path
+        for path in files
+        if path.stem != "base" and "\ndef get_config(" in path.read_text(encoding="utf-8")
+    }
+
+
+def load_config(name: str) -> ConfigDict:
+    """Runs the ``get_config`` of a config file, which may be any Python code.
+
+    Args:
+      name: a setup of this folder or the path of a file, e.g. ``digits`` or ``my/config.py``; what
+        follows a colon, as in ``cifar:aesam``, is the recipe, the argument of ``get_config``.
+
+    Raises:
+      OSError: if the file cannot be read.
+      ValueError: if it has no ``get_config`` that returns a ``ConfigDict``, or raises an error
+        itself; the message has its path.
+    """
+    file_name, colon, recipe = name.partition(":")
+    path = _path(file_name)
+    module = _import(path)
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise ValueError(f"{path} has no function get_config().")
+    if colon and not inspect.signature(get_config).parameters:
+        raise ValueError(f"{path} has no recipes, got {recipe!r}.")
+    try:
+        config = get_config(*([recipe] if colon else []))
+    except Exception as error:  # the file may do anything
+        raise ValueError(_describe(path, error)) from error
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"{path}: get_config() must return a ConfigDict, got {config!r}.")
+    return config
+
+
+def _path(name: str) -> Path:
+    path = Path(name)
+    if name and (path.suffix or path.exists()):
+        return path
+    if name not in setups():
+        raise ValueError(unknown("config", name, setups()))
+    return setups()[name]
+
+
+def _import(path: Path) -> ModuleType:
+    loader = SourceFileLoader("config_file", str(path))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None  # None only without a loader
+    module = module_from_spec(spec)
+    try:
+        loader.exec_module(module)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(_describe(path, error)) from error
+    return module
+
+
+def _describe(path: Path, error: Exception) -> str:
+    """The error in one line."""
+    if isinstance(error, ValueError):  # by design: the file checks its recipe
+        return f"{path}: {error}"
+    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.configs.load import load_config, setups
+from experiments.configs.lookup import load_config, setups
 
 
 @pytest.mark.parametrize("name", setups())
