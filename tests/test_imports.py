@@ -28,6 +28,7 @@ EXPERIMENTS = [
     ["configs", "reporting"],
     ["parallel"],
     ["data", "methods", "models"],
+    ["decoding"],
     ["tasks"],
     ["training"],
     ["analysis", "continual"],
@@ -35,7 +36,7 @@ EXPERIMENTS = [
     ["campaign"],
     ["cli"],
     ["train", "continual.__main__"],
-    ["analyze", "demo", "reproduce", "ablations"],
+    ["analyze", "demo", "reproduce", "translate", "ablations"],
 ]
 
 
