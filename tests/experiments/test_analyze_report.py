@@ -32,7 +32,11 @@ def test_every_figure_is_there_as_png_and_as_svg(analyzed):
         assert (analyzed / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert ElementTree.parse(analyzed / f"{name}.svg").getroot().tag.endswith("svg")
     names = {f"{name}.{ending}" for name in DRAWINGS for ending in ("png", "svg")}
-    assert {path.name for path in analyzed.iterdir()} == names | {"analysis.json", "report.html"}
+    assert {path.name for path in analyzed.iterdir()} == names | {
+        "analysis.json",
+        "measures",
+        "report.html",
+    }
 
 
 def test_the_report_shows_all_figures_and_refers_to_nothing_outside_itself(analyzed, report):
