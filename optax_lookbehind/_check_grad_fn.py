@@ -24,36 +24,38 @@ def check_grad_fn(
     *,
     axis_name: AxisName = None,
 ) -> list[str]:
-    """Names the mistakes in a setup that would otherwise train without an error.
+    """Finds mistakes in a setup that would otherwise train without an error.
 
-    Run it once, outside ``jax.jit``, with what the training step hands to ``tx.update``::
+    Run it once, outside ``jax.jit``, with the arguments that the training step passes to
+    ``tx.update``::
 
       for problem in check_grad_fn(grad_fn, params, grads, k=5):
           print(problem)
 
     A sharpness-aware method takes gradients at perturbed weights with ``grad_fn`` and combines them
     with ``grads``, which should be ``grad_fn(params, 0)``. The check evaluates ``grad_fn`` a few
-    times and compares, within the square root of the precision of the gradients. It finds
+    times and compares, to a relative tolerance of the square root of the gradients' machine
+    epsilon. It finds
 
     * a structure, shapes or dtypes other than those of ``params``; a ``grad_fn`` that returns
       ``(value, grads)`` or ``(grads, aux)``;
-    * another scale, such as loss scaling in one of the two only, or a sum over devices in place of
-      a mean;
-    * another minibatch, other weights, another dropout key or mode in one of the two;
+    * a different scale of ``grads`` and ``grad_fn``, such as loss scaling in one of them only, or a
+      sum over devices in place of a mean;
+    * another minibatch, other weights, another dropout key or mode in one of them;
     * randomness that differs between two calls;
     * a gradient that does not depend on the argument of ``grad_fn``, is zero or not finite;
     * an ``i`` beyond the stacked minibatches, which JAX clamps to the last one, if the last two of
       the ``k`` inner steps show it (from ``k=3``);
     * a ``grad_fn`` that runs eagerly but cannot be traced.
 
-    After the first problem that makes later comparisons meaningless it stops: run it again once
-    that is repaired. Inside ``jax.jit`` or ``jax.shard_map`` values are unknown, and only
-    structure, shapes, dtypes and the axes over which gradients differ are checked.
+    It stops at a problem that makes the later comparisons meaningless: run it again after fixing
+    that one. Inside ``jax.jit`` or ``jax.shard_map`` values are unknown, and only structure,
+    shapes, dtypes and the axes over which gradients differ are checked.
 
     Args:
-      grad_fn: ``(params, i) -> grads``, as handed to ``tx.update``.
+      grad_fn: ``(params, i) -> grads``, as passed to ``tx.update``.
       params: the weights.
-      grads: the gradient handed to ``tx.update`` as its first argument.
+      grads: the gradient passed to ``tx.update`` as its first argument.
       k: number of inner steps of the method.
       axis_name: the method's ``axis_name``; give it inside ``jax.shard_map`` to find gradients that
         arrive already reduced, or differ between devices although there is no ``axis_name``.
@@ -84,9 +86,10 @@ def check_grad_fn(
         return problems
     if not _equal(first, grad_fn(params, jnp.int32(0))):
         return [
-            "grad_fn returns another gradient when called again with the same arguments: it draws "
-            "new randomness (dropout, augmentation, a data iterator) in each call. Draw the key "
-            "and the minibatch before, once per training step, and let grad_fn close over them."
+            "grad_fn returns another gradient when it is called again with the same arguments: its "
+            "randomness (dropout, augmentation, a data iterator) differs between calls. Draw the "
+            "PRNG key and the minibatch once per training step, outside grad_fn, and let grad_fn "
+            "close over them."
         ]
     return (
         _compare(grads, first)
@@ -163,11 +166,12 @@ def _compare(grads: optax.Updates, first: optax.Updates) -> list[str]:
         devices = jax.device_count()
         summed = any(np.isclose(ratio, devices, rtol=tolerance) for ratio in (c, 1 / c))
         hint = (
-            f"{devices} is the number of devices: one of the two is their sum, the other their mean"
+            f"{devices} is the number of devices: one of the two is a sum over them, the other a "
+            "mean"
             if summed and devices > 1
-            else "loss scaling, averaging and a sign must be the same in both"
+            else "loss scaling, averaging and sign must be the same in both"
         )
-        return [f"grads is {c:.6g} times grad_fn(params, 0), and should be equal to it: {hint}."]
+        return [f"grads is {c:.6g} times grad_fn(params, 0), but should be equal to it: {hint}."]
     apart = float(_distance(grads, first))
     differing = [
         jax.tree_util.keystr(path) or "the root"
@@ -177,10 +181,10 @@ def _compare(grads: optax.Updates, first: optax.Updates) -> list[str]:
         if _distance(a, b) > tolerance
     ]
     return [
-        f"grads and grad_fn(params, 0) differ by {apart:.2g} of their norm, at "
-        f"{', '.join(differing[:4])}{' and more' if len(differing) > 4 else ''}: they should be "
-        "the same gradient. Is one of them taken on another minibatch, at other weights, with "
-        "another dropout key, in another mode, or is it clipped or masked?"
+        "grads and grad_fn(params, 0) should be the same gradient, but the norm of their "
+        f"difference is {apart:.2g} times theirs; they differ at {', '.join(differing[:4])}"
+        f"{' and more' if len(differing) > 4 else ''}. Is one of them taken on another minibatch, "
+        "at other weights, with another dropout key, in another mode, or is it clipped or masked?"
     ]
 
 
@@ -201,9 +205,9 @@ def _check_dependence(grad_fn: GradFn, params: optax.Params, first: optax.Update
     if not _equal(first, grad_fn(moved, jnp.int32(0))):
         return []
     return [
-        "grad_fn returns the same gradient at other weights: does it differentiate with respect to "
-        "its own argument params, or to weights that it closes over? (Only under a linear loss is "
-        "it right.)"
+        "grad_fn returns the same gradient at other weights: it probably differentiates with "
+        "respect to weights that it closes over, not to its argument params. (Only a linear loss "
+        "has the same gradient everywhere.)"
     ]
 
 
@@ -234,7 +238,8 @@ def _check_traceable(grad_fn: GradFn, params: optax.Params) -> list[str]:
     except Exception as error:
         summary = f"{type(error).__name__}: {error}".splitlines()[0]
         return [
-            "grad_fn cannot be traced, which jax.jit and the loop over inner steps need; stack "
-            f"minibatches in one JAX array and leave out Python branches and state. {summary}"
+            "grad_fn cannot be traced, which jax.jit and the loop over inner steps need: stack "
+            "minibatches in one JAX array, and avoid Python branches on values and Python state. "
+            f"{summary}"
         ]
     return []

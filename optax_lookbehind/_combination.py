@@ -1,4 +1,4 @@
-"""A combination: what is emitted, as a function of the plain and the perturbed gradient."""
+"""A combination: the emitted gradient as a function of the plain and the perturbed gradient."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,9 +41,10 @@ def combination(
     ``sync_perturbation=False`` each device combines its own gradients.
 
     A combination is an Optax transformation whose ``update`` gets the perturbed gradient as
-    ``updates`` and the plain one as the keyword argument ``clean``. Write one out, instead of using
-    this function, if it keeps a state of its own. That state advances once per training step, with
-    both gradients averaged over the devices; on a policy's plain step both are the plain gradient.
+    ``updates`` and the plain one as the keyword argument ``clean``. Write such a transformation,
+    instead of using this function, if it needs a state of its own. That state advances once per
+    training step, with both gradients averaged over the devices; on a policy's plain step both are
+    the plain gradient.
 
     Args:
       fn: ``(clean, perturbed, **coefficients) -> emitted``, all three pytrees like the weights.
@@ -53,7 +54,7 @@ def combination(
       A :class:`optax.GradientTransformationExtraArgs`.
 
     Raises:
-      ValueError: if ``fn`` is not a function, or a coefficient neither a finite number nor a
+      ValueError: if ``fn`` is not a function, or a coefficient is neither a finite number nor a
         schedule.
     """
     if not callable(fn):

@@ -88,8 +88,8 @@ def renormalized() -> optax.GradientTransformationExtraArgs:
 
     .. math:: \frac{\lVert g \rVert}{\lVert g_s \rVert} \, g_s
 
-    SAM's gradient grows with rho and can make a learning rate unstable that suits plain training;
-    this one has the plain gradient's length. Use it as
+    SAM's gradient grows with rho, so that training can become unstable at a learning rate that
+    suits the plain gradient; this one has the plain gradient's length. Use it as
     ``multistep(perturbation, combine=renormalized())``.
 
     Returns:
@@ -114,13 +114,13 @@ def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransfor
     .. math::
       (1 - \alpha m) \circ g_s, \qquad m_j = 1 \text{ if } 0 < g_{s,j} / g_j < 1 \text{ else } 0
 
-    elementwise. With noisy labels these components fit the noise, the authors find. Use it as
+    elementwise. The authors find that, with noisy labels, these components fit the noise. Use it as
     ``multistep(perturbation, combine=down_weighted(0.5))``.
 
     Args:
-      alpha: how much of those components is taken away, in [0, 1]; or an Optax schedule, such as
+      alpha: the fraction by which those components shrink, in [0, 1]; or an Optax schedule, such as
         ``optax.linear_schedule(0.0, 0.5, steps)``: the authors warm up from 0 over 50 epochs. 0 is
-        SAM. (The authors' class calls 1 - alpha ``alpha``; this is the paper's.)
+        SAM. (This is the paper's alpha; the argument ``alpha`` of the authors' class is 1 - alpha.)
 
     Returns:
       A combination: see :func:`combination`.
@@ -137,7 +137,7 @@ def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransfor
 
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         def shrink(g: jax.Array, g_s: jax.Array) -> jax.Array:
-            # 0 < g_s / g < 1 without the division, which a zero g would not survive.
+            # 0 < g_s / g < 1 without the division: g may be zero.
             smaller = (jnp.sign(g_s) == jnp.sign(g)) & (jnp.abs(g_s) < jnp.abs(g))
             return jnp.where(smaller, 1 - alpha, 1) * g_s
 

@@ -1,4 +1,4 @@
-"""ESAM's sharpness-sensitive data selection: descend on the examples that ascent affects most."""
+"""ESAM's sharpness-sensitive data selection: descent on the examples that ascent affects most."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def sharpest_examples_grad_fn(
     where ``grads`` stays the gradient of the mean loss over the whole minibatch, while ``grad_fn``
     returns that of the mean loss over the selected examples. Shapes are static and models with
     BatchNorm need the whole minibatch, so all examples pass through the network and the others
-    have weight zero: the result is ESAM's, but half a backward pass is not saved.
+    have weight zero: the gradient is ESAM's, but its saving in the backward pass is lost.
     Cost: one forward pass at ``params``, which the compiler shares with the caller's.
 
     Args:

@@ -51,14 +51,14 @@ def friendly_filter(sigma: float = 1.0, decay: float = 0.9) -> optax.GradientTra
 
     Args:
       sigma: fraction of the mean that is subtracted, >= 0. 0 leaves the gradient as it is.
-      decay: :math:`\lambda`, decay rate of the mean, in [0, 1). The authors' code has 0.9 and, per
-        model, 0.6 and 0.95.
+      decay: :math:`\lambda`, decay rate of the mean, in [0, 1). The authors' code has 0.9, and 0.6
+        or 0.95 for some models.
 
     Returns:
       An :class:`optax.GradientTransformation`; its state holds one copy of the weights.
 
     Raises:
-      ValueError: if ``sigma`` is not a finite number >= 0 or ``decay`` outside [0, 1).
+      ValueError: if ``sigma`` is not a finite number >= 0 or ``decay`` is outside [0, 1).
 
     References:
       Li et al., `Friendly Sharpness-Aware Minimization <https://arxiv.org/abs/2403.12350>`_, CVPR
@@ -93,12 +93,12 @@ def vasso_filter(theta: float = 0.9) -> optax.GradientTransformation:
 
       multistep(optax.chain(vasso_filter(theta=0.4), asam_perturbation(rho=0.5)))
 
-    ``optax.ema`` is something else: it starts at zero, which weights the first gradients
+    This is not ``optax.ema``, whose mean starts at zero and so weights the first gradients
     differently.
 
     Args:
-      theta: weight of the new gradient, in (0, 1]. The authors' code has 0.9, a tenth of memory; 1
-        leaves the gradient as it is.
+      theta: weight of the new gradient, in (0, 1]. The authors' code has 0.9, so that the previous
+        mean keeps a weight of 0.1; 1 leaves the gradient as it is.
 
     Returns:
       An :class:`optax.GradientTransformation`; its state holds one copy of the weights.

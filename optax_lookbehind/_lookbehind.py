@@ -118,7 +118,7 @@ def lookbehind(
         ``grad_fn`` should index its batches with ``i``. No gradient can then be reused: ``2k``
         gradients per step.
       axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
-        this transformation averages gradients; hand in each device's own, see
+        this transformation averages gradients; pass each device's own gradient, see
         :func:`per_device_params`. None where one program sees the whole batch.
       sync_perturbation: whether the ascent, too, follows the averaged gradient. False perturbs each
         device on its own batch (m-sharpness); gradients are then averaged only for the descent.
@@ -128,7 +128,7 @@ def lookbehind(
       ``fast_optimizer`` the final update, in the dtypes of the gradient it gets.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1 or ``alpha`` none of the above; in ``init`` if
+      ValueError: if ``k`` is not an integer >= 1 or ``alpha`` is none of the above; in ``init`` if
         ``perturbation`` is a whole method or ``optax.masked``, or ``params`` are masked; in
         ``update`` if ``params`` or ``grad_fn`` is missing, or a gradient does not have the
         structure and shapes of ``params``.

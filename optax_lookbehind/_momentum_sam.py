@@ -58,8 +58,8 @@ def momentum_sam(
       ...
       accuracy = evaluate(momentum_sam_eval_params(state, params))
 
-    and likewise for checkpoints that others read. No ``grad_fn`` is needed, and nothing is averaged
-    over devices: hand in the averaged gradient, as for any optimizer. BatchNorm statistics are
+    and save those weights for other programs, too. No ``grad_fn`` is needed, and nothing is
+    averaged over devices: pass the averaged gradient, as to any optimizer. BatchNorm statistics are
     those of the perturbed weights. Weight decay inside the optimizer sees the weights w without the
     perturbation (the authors' SGD decays w + e). The state holds two scalars besides the
     optimizer's.
@@ -76,7 +76,7 @@ def momentum_sam(
 
     Raises:
       ValueError: if ``rho`` is not a finite number > 0; in ``init`` if the optimizer does not keep
-        one momentum; in ``update`` if ``params`` are missing.
+        exactly one momentum; in ``update`` if ``params`` are missing.
 
     References:
       Becker et al., `Momentum-SAM: Sharpness Aware Minimization without Computational Overhead
@@ -145,7 +145,7 @@ def _perturbation(state: MomentumSAMState) -> optax.Updates:
 
 
 def _momentum(optimizer_state: optax.OptState) -> optax.Updates:
-    """The momentum v in the state of SGD (``trace``) or of Adam and its kin (``mu``)."""
+    """The momentum v in the state of SGD (``trace``) or of Adam and its variants (``mu``)."""
 
     def names(part: Any) -> list[str]:
         return [name for name in ("trace", "mu") if name in getattr(part, "_fields", ())]

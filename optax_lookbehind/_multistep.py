@@ -74,10 +74,10 @@ def multistep(
         :func:`sam_perturbation`.
       k: number of ascent steps, >= 1.
       average: whether to emit the mean of the perturbed gradients instead of the last.
-      combine: None, or a combination of the plain and the perturbed gradient, such as
-        ``combination(fn)``: see :func:`combination`. What it returns is emitted.
+      combine: a combination of the plain and the perturbed gradient, such as ``combination(fn)``
+        (see :func:`combination`), whose result is emitted; None emits the perturbed gradient.
       axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
-        this transformation averages gradients; hand in each device's own, see
+        this transformation averages gradients; pass each device's own gradient, see
         :func:`per_device_params`. None where one program sees the whole batch.
       sync_perturbation: whether the ascent, too, follows the averaged gradient. False perturbs each
         device on its own batch (m-sharpness); the only average over the devices is then that of

@@ -97,8 +97,8 @@ def asam_perturbation(
       NaNs and norms as in :func:`sam_perturbation`.
 
     Raises:
-      ValueError: if ``rho`` is not a finite number > 0, ``eta`` not one >= 0, or ``params`` are
-        missing in ``update``.
+      ValueError: if ``rho`` is not a finite number > 0 or ``eta`` is not a finite number >= 0; in
+        ``update`` if ``params`` are missing or ``mask`` is none of the above.
 
     References:
       Kwon et al., `ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of

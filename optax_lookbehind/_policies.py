@@ -72,7 +72,7 @@ def adaptive_policy(
     Args:
       inner: any sharpness-aware transformation that emits a gradient, with the same ``axis_name``;
         around it :func:`reuse_direction` for AE-LookSAM.
-      total_steps: T, the number of training steps, >= 1; the threshold stays at ``lambda_1`` after.
+      total_steps: T, the number of training steps, >= 1; c stays at ``lambda_1`` after them.
       lambda_1: threshold at the end, in standard deviations. Lower means more SAM. Setting both
         lambdas to ``-inf`` always applies ``inner``; setting both to ``inf`` never does.
       lambda_2: threshold at the start.
@@ -84,8 +84,9 @@ def adaptive_policy(
       A :class:`optax.GradientTransformationExtraArgs`.
 
     Raises:
-      ValueError: if ``total_steps`` is not an integer >= 1, ``decay`` outside [0, 1), a lambda not
-        a number; in ``init`` if ``inner`` is not sharpness-aware or emits a final update.
+      ValueError: if ``total_steps`` is not an integer >= 1, ``decay`` is outside [0, 1), or the
+        lambdas are neither finite nor the same infinity; in ``init`` if ``inner`` is not
+        sharpness-aware or emits a final update.
 
     References:
       Jiang et al., `An Adaptive Policy to Employ Sharpness-Aware Minimization
@@ -210,5 +211,6 @@ def _check_lambdas(lambda_1: float, lambda_2: float) -> None:
     for name, value in (("lambda_1", lambda_1), ("lambda_2", lambda_2)):
         if not is_traced(value) and not math.isfinite(as_float(value)):
             raise ValueError(
-                f"{name} must be a finite number, or both lambdas the same infinity, got {value!r}."
+                f"{name} must be a finite number, unless both lambdas are the same infinity; got "
+                f"{value!r}."
             )

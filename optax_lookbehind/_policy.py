@@ -10,7 +10,7 @@ import optax
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
 from optax_lookbehind._core.checks import check_transformation
-from optax_lookbehind._core.protocol import check_emits_gradient, refuse_gradients
+from optax_lookbehind._core.protocol import check_emits_gradient, reject_gradients
 from optax_lookbehind._core.types import AveragedGradient, AxisName, Decide, GradFn
 
 
@@ -45,7 +45,7 @@ def policy(
 ) -> optax.GradientTransformationExtraArgs:
     """Applies ``inner`` on the steps that ``decide`` chooses; on the others its loop does not run.
 
-    To write a policy of your own. Change this::
+    Use it to write a policy of your own. Change this::
 
       tx = optax.chain(sam(rho=0.05), optax.sgd(0.1))
 
@@ -104,7 +104,7 @@ def policy(
     ) -> tuple[optax.Updates, PolicyState]:
         if sharpness_aware:
             averaged = average(updates, axis_name, averaged)
-        else:  # the plain step of an enclosing policy, which hands over the mean
+        else:  # the plain step of an enclosing policy, which passes the mean
             averaged = AveragedGradient(updates, updates, axis_name)
         apply_inner, decision_state = decide(state.decision_state, state.step, averaged.mean)
         apply_inner = jnp.asarray(apply_inner, bool)
@@ -121,7 +121,7 @@ def policy(
                 averaged.mean,
                 state.inner_state,
                 params,
-                grad_fn=refuse_gradients,
+                grad_fn=reject_gradients,
                 sharpness_aware=False,
                 **extra_args,
             )

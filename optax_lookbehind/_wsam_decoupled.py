@@ -44,7 +44,7 @@ def wsam_decoupled(
     axis_name: AxisName = None,
     sync_perturbation: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""WSAM with a sharpness term of its own: the optimizer sees the plain gradient only.
+    r"""WSAM with the sharpness term outside the optimizer, which gets the plain gradient only.
 
     .. math::
       w \leftarrow w + u(g) - \eta \, \frac{\gamma}{1 - \gamma} (g_s - g)
@@ -68,7 +68,8 @@ def wsam_decoupled(
     Args:
       optimizer: any Optax optimizer, complete: nothing is chained behind
         :func:`wsam_decoupled`, and no policy wraps it.
-      learning_rate: eta, of the sharpness term; the optimizer's own, a number or a schedule.
+      learning_rate: eta, the rate of the sharpness term, a number > 0 or an Optax schedule; usually
+        that of the optimizer.
       rho: radius of SAM's ball; see :func:`sam_perturbation`.
       gamma: weight of the sharpness, in [0, 1). 0 is the optimizer alone, 0.5 weighs the sharpness
         as SAM does and 0.9, the default, nine times as much.
@@ -76,12 +77,12 @@ def wsam_decoupled(
       sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
 
     Returns:
-      A :class:`optax.GradientTransformationExtraArgs` that emits the final update. Where
-      :math:`g_s` is zero the sharpness term is left out: it would be an ascent on the loss.
+      A :class:`optax.GradientTransformationExtraArgs` that emits the final update. If :math:`g_s`
+      is zero the sharpness term is omitted, because it would be an ascent on the loss.
 
     Raises:
-      ValueError: if ``gamma`` is outside [0, 1), ``rho`` or ``learning_rate`` not a finite number
-        > 0; in ``update`` if ``params`` or ``grad_fn`` is missing.
+      ValueError: if ``gamma`` is outside [0, 1), or ``rho`` or ``learning_rate`` is not a finite
+        number > 0; in ``update`` if ``params`` or ``grad_fn`` is missing.
 
     References:
       Yue et al., `Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization

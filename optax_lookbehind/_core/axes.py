@@ -12,9 +12,10 @@ import optax
 from optax_lookbehind._core.types import AveragedGradient, AxisName
 
 _ALREADY_REDUCED = """\
-{name} arrives already reduced over the axis {axis!r}: averaging it again would leave a sum over \
-all N devices, N times too large. Under jax.shard_map with check_vma=True, jax.grad at weights \
-that all devices share returns that sum. Differentiate with respect to per-device copies of them:
+{name} must be per-device gradients, but they are already summed over the axis {axis!r}: the mean \
+over its N devices would leave that sum as it is, N times too large. Under jax.shard_map with \
+check_vma=True, jax.grad at weights that all devices share returns the sum. Differentiate with \
+respect to per-device copies of the weights:
 
     local = optax_lookbehind.per_device_params(params, {axis!r})
     grads = grad_fn(local, 0)
@@ -28,7 +29,7 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
 
     Under ``jax.shard_map`` with its default ``check_vma=True``, the gradient at weights that all
     devices share comes back summed over the devices. With an ``axis_name`` the transformations of
-    this package average gradients themselves and refuse that sum, so change this::
+    this package average gradients themselves and raise an error for that sum. Change this::
 
       grads = grad_fn(params, 0)
 
@@ -105,9 +106,9 @@ def check_shared(updates: Any, params: Any, axis_name: AxisName) -> None:
 def _check_same_axis(own: AxisName, policy: AxisName) -> None:
     if own != policy:
         raise ValueError(
-            "a policy and the transformation it wraps must be given the same axis_name, or devices "
-            f"would decide or step differently; got {policy!r} for the policy and {own!r} for "
-            "the transformation."
+            "a policy and the transformation it wraps must have the same axis_name, because "
+            "otherwise decisions or updates would differ between devices; got "
+            f"{policy!r} for the policy and {own!r} for the transformation."
         )
 
 

@@ -24,7 +24,7 @@ def check_count(name: str, value: Any) -> int:
     """Returns ``value`` as an int; it must be an integer >= 1, known before tracing."""
     if isinstance(value, jax.Array):
         raise ValueError(
-            f"{name} must be a Python int, because it decides the structure of the program; got "
+            f"{name} must be a Python int, because the structure of the program depends on it; got "
             f'{value!r}. Under optax.inject_hyperparams pass static_args=("{name}",).'
         )
     number = _positive_integer(name, value)
@@ -57,7 +57,7 @@ def check_finite(name: str, value: Any, schedule: bool = False) -> None:
 def check_fraction(
     name: str, value: Any, *, zero: bool = True, one: bool = True, schedule: bool = False
 ) -> None:
-    """Raises unless ``value`` is between 0 and 1; ``zero`` and ``one`` say whether they count."""
+    """Raises unless ``value`` is between 0 and 1; ``zero`` and ``one`` include the bounds."""
     interval = f"a number in {'[' if zero else '('}0, 1{']' if one else ')'}"
     inside = lambda x: (x >= 0 if zero else x > 0) and (x <= 1 if one else x < 1)  # noqa: E731
     _check(name, value, schedule, inside, interval)
@@ -70,7 +70,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def check_devices(axis_name: Any, sync_perturbation: Any) -> None:
-    """Raises unless ``sync_perturbation`` is a bool, True if there is no ``axis_name``."""
+    """Raises unless ``sync_perturbation`` is a bool; without ``axis_name`` it must be True."""
     check_flag("sync_perturbation", sync_perturbation)
     if axis_name is None and not sync_perturbation:
         raise ValueError(
@@ -110,22 +110,23 @@ def as_float(value: Any) -> float:
     return math.nan
 
 
-def check_like(params: Any, name: str, grads: Any) -> None:
+def check_like(params: Any, name: str, grads: Any, params_name: str = "params") -> None:
     """Raises unless ``grads`` has the structure and shapes of ``params``."""
     expected, given = _shapes(params), _shapes(grads)
     for path in expected | given:
         if expected.get(path) != given.get(path):
             raise ValueError(
-                f"{name} must have the structure and shapes of params; at {path or 'the root'} "
-                f"params have {_describe(expected, path)} and {name} has {_describe(given, path)}."
+                f"{name} must have the structure and shapes of {params_name}; at "
+                f"{path or 'the root'}, {params_name}: {_describe(expected, path)}, {name}: "
+                f"{_describe(given, path)}."
             )
     # As strings: == on treedefs compares the static data of custom nodes, which may be arrays and
     # then has no truth value.
     params_treedef, grads_treedef = (str(jax.tree.structure(tree)) for tree in (params, grads))
     if params_treedef != grads_treedef:
         raise ValueError(
-            f"{name} must have the same tree structure as params, but params have "
-            f"{params_treedef} and {name} has {grads_treedef}."
+            f"{name} must have the same tree structure as {params_name}; {params_name}: "
+            f"{params_treedef}, {name}: {grads_treedef}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Keeps convolutions fast inside ``scan``, ``while`` and ``cond`` on the CPU: the switch and guard.
+"""The rewrite of convolutions for loops on the CPU: its entry point, off switch and guard.
 
 XLA has fast CPU convolutions for one layout only. A compiler pass brings other layouts into this
 form, but only in the entry computation, not in the bodies of loops and branches

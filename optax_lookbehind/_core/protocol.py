@@ -1,4 +1,4 @@
-"""Checks that rules, methods and policies are nested as the protocol between them says."""
+"""Checks that rules, methods and policies are nested correctly."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import jax
 import optax
 
 _FOREIGN = """\
-{wrapper} needs a sharpness-aware transformation as inner, which takes no gradients where it is \
-called with sharpness_aware=False; the state of inner does not say that it is one: {state}. Wrap \
-multistep, lookbehind or an alias such as sam(rho), or follow SharpnessAwareUpdateFn and give the \
-state the property emits_gradient."""
+{wrapper} needs a sharpness-aware transformation as inner, one that does not call grad_fn if it is \
+called with sharpness_aware=False; the state of inner, {state}, has no property emits_gradient, by \
+which such a transformation is recognized. Wrap multistep, lookbehind or an alias such as \
+sam(rho), or follow SharpnessAwareUpdateFn and give the state that property."""
 
 _COMPLETE = """\
-{wrapper} cannot wrap a method that holds the optimizer and emits the final update, as {state} of \
-inner says, because {wrapper} emits a gradient. Wrap a method that emits a gradient \
+{wrapper} emits a gradient, so inner must emit one too; the inner method with the state {state} \
+holds the optimizer and emits the final update. Wrap a method that emits a gradient \
 (lookbehind_sam without fast_optimizer, wsam instead of wsam_decoupled; momentum_sam has no such \
 form) and put the optimizer behind it: \
 optax.chain(adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps), optimizer)."""
@@ -21,19 +21,20 @@ optax.chain(adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps), optimiz
 
 _METHOD_AS_RULE = """\
 perturbation must be a rule from a gradient to a perturbation, such as sam_perturbation(rho); got \
-a whole method with the state {state}, which would take further gradients itself. Write \
+a whole method with the state {state}, which takes gradients itself. Write \
 lookbehind(sam_perturbation(rho), k, alpha), not lookbehind(sam(rho), k, alpha)."""
 
 _MASKED_RULE = """\
-perturbation must not be optax.masked around a rule: that passes on the raw gradient where the \
-mask is False, and adds it to those weights. Write masked_perturbation(rule, mask)."""
+perturbation must not be optax.masked around a rule: where the mask is False, that returns the raw \
+gradient, which would be added to the weights. Write masked_perturbation(rule, mask)."""
 
 _MASKED_PARAMS = """\
-params must be all weights that grad_fn differentiates, but optax.MaskedNode stands at {path}: \
-optax.masked (or optax.partition) around a sharpness-aware method hides weights from grad_fn. To \
-perturb some of the weights write multistep(masked_perturbation(sam_perturbation(rho), mask)); to \
-freeze some, hand the others over alone, or add optax.freeze(frozen) as the last of the chain; to \
-give groups their own optimizers put optax.partition behind the method."""
+params must be all weights that grad_fn differentiates, but at {path} they are an \
+optax.MaskedNode: optax.masked (or optax.partition) around a sharpness-aware method hides weights \
+from grad_fn. To perturb only some of the weights, write \
+multistep(masked_perturbation(sam_perturbation(rho), mask)); to freeze some, pass only the others \
+as params, or end the chain with optax.freeze(frozen); to give groups of weights their own \
+optimizers, put optax.partition behind the method."""
 
 
 def init_perturbation(
@@ -75,7 +76,7 @@ def check_emits_gradient(wrapper: str, inner_state: optax.OptState) -> None:
             raise ValueError(_COMPLETE.format(wrapper=wrapper, state=type(method).__name__))
 
 
-def refuse_gradients(params: optax.Params, i: jax.Array) -> optax.Updates:
+def reject_gradients(params: optax.Params, i: jax.Array) -> optax.Updates:
     """The ``grad_fn`` of a policy's plain step: raises, because no gradient may be taken."""
     raise ValueError(
         "inner called grad_fn although it was called with sharpness_aware=False: on a policy's "

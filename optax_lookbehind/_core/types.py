@@ -31,7 +31,7 @@ Decide: TypeAlias = Callable[[Any, jax.Array, optax.Updates], tuple[jax.Array, A
 
 
 class AveragedGradient(NamedTuple):
-    """A gradient and its mean over a mapped axis, handed to wrapped transformations.
+    """A gradient and its mean over a mapped axis, passed to wrapped transformations.
 
     Attributes:
       local: the device's own gradient.
@@ -73,7 +73,7 @@ class SharpnessAwareUpdateFn(Protocol):
         averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, optax.OptState]:
-        """Returns what is emitted, and the next state.
+        """Returns the emitted update and the next state.
 
         Args:
           updates: the plain gradient at ``params``.

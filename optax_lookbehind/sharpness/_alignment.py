@@ -61,8 +61,8 @@ def alignment(
       An :class:`Alignment`.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1, ``perturbation`` no Optax transformation, or the
-        arrays in ``batches`` disagree on the number of minibatches.
+      ValueError: if ``k`` is not an integer >= 1, ``perturbation`` is not an Optax transformation,
+        or the arrays in ``batches`` disagree on the number of minibatches.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, equations 7

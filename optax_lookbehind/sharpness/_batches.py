@@ -14,9 +14,9 @@ from optax_lookbehind._core.types import LossFn
 
 
 def minibatches(examples: Any, m: int) -> Any:
-    """Splits a dataset into minibatches of ``m`` examples, as every measure takes them.
+    """Splits a dataset into minibatches of ``m`` examples, the form that every measure takes.
 
-    Change this, whose minibatches would be single examples::
+    Change this, where each example would be taken for a minibatch::
 
       m_sharpness(loss_fn, params, (x, y), radii)
 
@@ -35,7 +35,8 @@ def minibatches(examples: Any, m: int) -> Any:
       The pytree with arrays of shape (num_examples // m, m, ...).
 
     Raises:
-      ValueError: if ``m`` is not such an integer, or the arrays disagree on ``num_examples``.
+      ValueError: if ``m`` is not an integer from 1 to ``num_examples``, or the arrays disagree on
+        ``num_examples``.
     """
     m = check_count("m", m)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(examples)]

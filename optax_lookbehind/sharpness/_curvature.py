@@ -80,8 +80,8 @@ def hessian_eigenvalues(
     ``pip install "optax-lookbehind[curvature]"``.
 
     Args:
-      loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs. Evaluation
-        mode, unless the coupling of a batch's examples is part of the question.
+      loss_fn: ``(params, batch) -> scalar``; it decides in which mode BatchNorm runs. Use
+        evaluation mode, unless the dependence between the examples of a batch is of interest.
       params: the weights.
       batches: the minibatches, arrays of shape (num_batches, batch_size, ...).
       num_eigenvalues: number of eigenvalues to return, >= 1.
@@ -91,14 +91,14 @@ def hessian_eigenvalues(
       key: a ``jax.random.key``, or a seed, for the vector that the iteration starts from.
 
     Returns:
-      The eigenvalues in falling order, float32 or wider, shape (num_eigenvalues,). A repeated
+      The eigenvalues in descending order, float32 or wider, shape (num_eigenvalues,). A repeated
       eigenvalue is found once; if the Hessian has few distinct eigenvalues and the Krylov space is
       exhausted early, the remaining entries are NaN.
 
     Raises:
       ImportError: if Matfree is not installed.
       ValueError: if ``num_eigenvalues`` or ``iterations`` is not an integer >= 1,
-        ``num_eigenvalues`` above the iterations or the number of weights, or the arrays in
+        ``num_eigenvalues`` exceeds ``iterations`` or the number of weights, or the arrays in
         ``batches`` disagree on the number of minibatches.
 
     References:
@@ -112,8 +112,8 @@ def hessian_eigenvalues(
     iterations = min(check_count("iterations", iterations), optax.tree.size(params))
     if num_eigenvalues > iterations:
         raise ValueError(
-            "num_eigenvalues must be at most the number of iterations and of weights, here "
-            f"{iterations}, got {num_eigenvalues}."
+            "num_eigenvalues must be at most the number of iterations and the number of weights, "
+            f"here {iterations}, got {num_eigenvalues}."
         )
     return _eigenvalues(loss_fn, params, batches, num_eigenvalues, iterations, as_key(key))
 
@@ -180,7 +180,7 @@ def _eigenvalues(
     key: jax.Array,
 ) -> jax.Array:
     tridiagonalize = _matfree("decomp").tridiag_sym(iterations, materialize=False)
-    # One dtype for all leaves: orthonormal up to the rounding errors of that one.
+    # One dtype for all leaves, so that one tolerance for orthonormality holds for all of them.
     dtype = scalar_dtype(params)
     start = optax.tree.random_like(key, optax.tree.cast(params, dtype), jax.random.normal)
 
@@ -209,7 +209,7 @@ def _orthonormal(vectors: Any) -> jax.Array:
 def _tridiagonal_eigenvalues(
     diagonal: jax.Array, off_diagonal: jax.Array, found: jax.Array
 ) -> jax.Array:
-    """Eigenvalues of the leading block that Lanczos found, in falling order; NaN for the rest."""
+    """Eigenvalues of the leading block that Lanczos found, descending; NaN for the rest."""
     off_diagonal = jnp.where(found[1:], off_diagonal, 0)
     entries = jnp.concatenate([jnp.where(found, diagonal, 0), off_diagonal])
     below_all = -3 * jnp.max(jnp.abs(entries)) - 1  # there are three entries in a row

@@ -1,4 +1,4 @@
-"""Gradient noise: how much minibatch gradients differ, and whether they are normal."""
+"""Gradient noise: the variance of minibatch gradients and the distribution of their norms."""
 
 import functools
 from typing import Any, NamedTuple
@@ -32,11 +32,12 @@ class NormalQQ(NamedTuple):
     """The data of a Q-Q plot against the normal distribution.
 
     Attributes:
-      theoretical: quantiles of the standard normal, the horizontal axis, rising, shape (n,).
-      ordered: the values in rising order, the vertical axis, shape (n,).
-      slope: of the least-squares line through the points; their standard deviation, if normal.
-      intercept: of that line; their mean, if normal.
-      correlation: of the points; 1 for a perfectly normal sample.
+      theoretical: quantiles of the standard normal, the horizontal axis, ascending, shape (n,).
+      ordered: the values in ascending order, the vertical axis, shape (n,).
+      slope: slope of the least-squares line through the points; for a normal sample, an estimate
+        of its standard deviation.
+      intercept: intercept of that line; for a normal sample, an estimate of its mean.
+      correlation: correlation of the points; 1 if they lie on a line.
     """
 
     theoretical: jax.Array
@@ -56,7 +57,7 @@ def gradient_statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> 
 
     The variance is accumulated in one pass (Welford), in the memory of two gradients. Pass
     ``squared_norms`` to :func:`normal_qq` to see whether they are normally distributed, as the
-    policy supposes.
+    policy assumes.
 
     Args:
       loss_fn: ``(params, batch) -> scalar``, the mean loss of a minibatch; it decides in which mode
@@ -82,8 +83,9 @@ def gradient_statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> 
 def normal_qq(values: Any) -> NormalQQ:
     r"""Quantiles of ``values`` against those of the normal distribution.
 
-    Points on a straight line mean a normal distribution. The i-th of n values stands over the
-    normal quantile of Filliben's estimate of the median of its order statistic,
+    Points on a straight line mean a normal distribution. The i-th smallest of n values is plotted
+    against the normal quantile of :math:`m_i`, Filliben's estimate of the median of the i-th order
+    statistic of the uniform distribution,
 
     .. math::
       m_n = 2^{-1/n}, \qquad m_1 = 1 - m_n, \qquad m_i = \frac{i - 0.3175}{n + 0.365}

@@ -15,16 +15,16 @@ from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_l
 
 
 def filter_normalized_direction(key: int | jax.Array, params: optax.Params, axis: int = -1) -> Any:
-    r"""A random direction in which every filter is as long as the weights' own.
+    r"""A random direction in which every filter has the norm of that filter of the weights.
 
     .. math::
       d_{f} \leftarrow \frac{d_{f}}{\lVert d_{f} \rVert} \lVert w_{f} \rVert,
       \qquad d \sim \mathcal{N}(0, 1)
 
     A filter f is the slice of a kernel, along ``axis``, that produces one output. Scaling a layer
-    up and the next one down leaves the function of a ReLU network unchanged, and this landscape
-    too. As in the authors' code, leaves of fewer than two dimensions (biases, BatchNorm's scales)
-    do not move: their direction is zero.
+    up and the next one down changes neither the function of a ReLU network nor this landscape. As
+    in the authors' code, the direction of leaves of fewer than two dimensions (biases, BatchNorm's
+    scales) is zero.
 
     Args:
       key: a ``jax.random.key``, or a seed.
@@ -117,8 +117,8 @@ def loss_between(
     """The mean loss on the straight line from one checkpoint to another.
 
     A barrier between the two means that they lie in different basins. Coordinate 0 is ``start``, 1
-    is ``end``; others extend the line. BatchNorm's running statistics fit neither the points
-    between nor the other end, so let ``loss_fn`` use the batch's.
+    is ``end``; others extend the line. The running statistics of BatchNorm of one checkpoint do not
+    fit the other weights on the line, so let ``loss_fn`` use the statistics of the batch.
 
     Args:
       loss_fn: ``(params, batch) -> scalar``.
@@ -139,7 +139,7 @@ def loss_between(
       <https://arxiv.org/abs/1412.6544>`_, 2015.
     """
     check_batches(batches)
-    check_like(start, "end", end)
+    check_like(start, "end", end, params_name="start")
     coordinates = _coordinates("coordinates", coordinates, start)
     return _losses_between(loss_fn, start, end, batches, coordinates)
 

@@ -42,12 +42,12 @@ def m_sharpness(
     range of radii mean a flat minimum. Compare models at the same minibatch size m, the same ball
     and similar losses; ASAM's ball also compares networks whose weights differ in scale.
 
-    The maximum is approached from below by ``steps`` steps of length r along the perturbation rule,
-    each projected back onto the ball; the highest loss on the way counts. One step, the default, is
-    the first-order approximation that SAM trains against. It can be negative if the loss falls
-    again before r.
+    The maximum is estimated from below by ``steps`` steps of length r along the perturbation rule,
+    each projected back onto the ball, as the highest loss after a step. One step, the default, is
+    the first-order approximation that SAM trains against; it is negative if the loss is lower at
+    distance r than at the weights.
 
-    The cost is ``1 + (steps - 1) * len(radii)`` gradients and ``len(radii)`` losses a minibatch.
+    The cost is ``1 + (steps - 1) * len(radii)`` gradients and ``len(radii)`` losses per minibatch.
 
     Args:
       loss_fn: ``(params, batch) -> scalar``, the mean loss of a minibatch. It decides in which mode
@@ -67,9 +67,10 @@ def m_sharpness(
       The sharpness for each radius, float32 or wider, shape (n,). NaN or infinite where a loss is.
 
     Raises:
-      ValueError: if a radius is not a finite number > 0, ``perturbation`` an unknown string,
-        ``steps`` not an integer >= 1, the arrays in ``batches`` disagree on the number of
-        minibatches, or no two of several agree on their size, as in arrays of examples.
+      ValueError: if a radius is not a finite number > 0, ``perturbation`` is an unknown string,
+        ``steps`` is not an integer >= 1, the arrays in ``batches`` disagree on the number of
+        minibatches, or no two of them have the second axis in common, which is the case for arrays
+        of examples instead of minibatches.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, equations 5

@@ -89,7 +89,7 @@ def noise_robustness(
       A :class:`NoiseRobustness`, float32 or wider.
 
     Raises:
-      ValueError: if a sigma is not a finite number >= 0, ``draws`` not an integer >= 1, or the
+      ValueError: if a sigma is not a finite number >= 0, ``draws`` is not an integer >= 1, or the
         arrays in ``batches`` disagree on the number of minibatches.
 
     References:
