@@ -56,7 +56,7 @@ def interruptions() -> Iterator[None]:
     def interrupt(signum: int, frame: object) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_DFL)
-        python_logging.disable()  # of what libraries report because they are interrupted
+        python_logging.disable()  # libraries would report that they were interrupted
         raise Interrupted(signum)
 
     for each in signals:
@@ -123,7 +123,7 @@ def run(
         return positional
 
     def call_main(argv: list[str]) -> None:
-        del argv  # nothing is left in it
+        del argv  # all flags have been parsed
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # checkpoints would fill the screen
         with user_errors():
@@ -186,7 +186,7 @@ def _documented_keys() -> list[tuple[str, str]]:
         if assigned := re.match(r"\s+config\.(\w+) = ", code):
             default = defaults[assigned[1]]
             keys.append((assigned[1], f"({default!r}) {comment}"))
-        elif keys and line.strip().startswith("# "):  # the comment goes on
+        elif keys and line.strip().startswith("# "):  # the comment continues
             key, text = keys[-1]
             keys[-1] = (key, f"{text} {line.strip()[2:]}")
     return keys

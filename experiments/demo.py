@@ -42,7 +42,7 @@ from experiments.training.seeds import train_seeds
 SEEDS = 5
 BASELINE = "SGD"  # the row that the others are compared with
 
-# A control beside the tuned methods: SGD at the learning rate of SAM.
+# A control in addition to the tuned methods: SGD at the learning rate of SAM.
 CONTROL = {
     "SGD at SAM's rate": {"method": "none", "learning_rate": ROWS["SAM"].chosen["learning_rate"]}
 }
@@ -102,7 +102,7 @@ def compare_methods(config: ConfigDict, workdir: Path) -> None:
     total = sum(SEEDS * c.epochs * epoch_gradients(c, num_examples) for c in configs.values())
     with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
         train_row = partial(run_seeds, num_examples=num_examples, bar=bar)
-        # Networks this small do not use two cores: the methods are trained side by side.
+        # Networks this small do not use two cores: the methods are trained in parallel.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results = list(pool.map(train_row, configs, configs.values()))
 

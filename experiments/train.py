@@ -85,7 +85,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
 
 @contextmanager
 def _interruptions(workdir: Path, epochs: int) -> Iterator[None]:
-    """Adds to an interruption how far the run is."""
+    """Adds the number of finished epochs to the message of an interruption."""
     try:
         yield
     except cli.Interrupted as interruption:

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
 
     config.task = "classification"  # a name in experiments/tasks/table.py
     config.dataset = placeholder(str)  # a name in experiments/data, or module:function
-    config.data_dir = placeholder(str)  # its folder; None: that of TFDS
+    config.data_dir = placeholder(str)  # its folder or file; None: usually the folder of TFDS
     config.image_size = 224  # of the crops of a streamed dataset
     config.workers = 8  # processes that decode a streamed dataset
     config.validation = 0.0  # fraction of the training set to hold out and evaluate on (val_*)
@@ -37,19 +37,17 @@ def get_config() -> ConfigDict:
 
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial batch is dropped
-    config.eval_every = 1  # epochs from one evaluation to the next; the last epoch has one
+    config.eval_every = 1  # n: evaluate after every n-th epoch, and after the last one
     config.eval_batch_size = 1000  # rounded up to a multiple of the devices
     config.optimizer = "sgd"  # or "adam", "adamw"
-    config.learning_rate = 0.1  # at the start
+    config.learning_rate = 0.1  # the highest of the schedule
     config.schedule = "cosine"  # to zero; "step": a tenth after 25%, 50% and 75%; "constant";
-    # "inverse_sqrt": falls with the root of the step after warm-up
-    config.warmup_steps = 0  # steps in which the rate rises from 0; minibatches where they switch
+    # "inverse_sqrt": proportional to 1 / sqrt(step) after the warm-up
+    config.warmup_steps = 0  # steps of linear warm-up from 0; minibatches with switch_minibatch
     config.momentum = 0.9  # sgd
     config.betas = (0.9, 0.999)  # adam, adamw
     config.epsilon = 1e-8  # adam, adamw
-    config.clip_norm = placeholder(
-        float
-    )  # bound on the norm of the optimizer's gradient; None: none
+    config.clip_norm = placeholder(float)  # bound on the norm of the gradient; None: no clipping
     config.weight_decay = 5e-4  # on every weight, as in PyTorch's optimizer of the same name
 
     config.skip_nonfinite = 0  # non-finite steps in a row to skip before stopping; 0: stop at once

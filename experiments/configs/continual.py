@@ -50,7 +50,7 @@ def get_config(stream: str = "digits") -> ConfigDict:
     config.epochs_per_task = 10  # 10: multi-pass; 1: single-pass
     config.glances = 1  # steps in a row on the same batch
     config.epochs = config.get_ref("tasks") * config.get_ref("epochs_per_task")  # of the run
-    config.validation = 0.1  # as in the paper's setup, it is not trained on
+    config.validation = 0.1  # held out in the final runs too, as in the paper's setup
     config.eval_test = True  # False: evaluate on the held-out examples alone, to choose settings
     config.brightness = 0.0  # with augment: images times U(1 - brightness, 1 + brightness)
 
@@ -58,7 +58,7 @@ def get_config(stream: str = "digits") -> ConfigDict:
     # name:key=value,... of experiments/continual/learners.py
     config.memory = 0  # capacity of the replay memory, of all tasks together; 0: no replay
     config.replay = 10  # replayed examples of a step, in addition to the batch
-    config.store = "first_epoch"  # of each task, when its batches go to the memory; "every_epoch"
+    config.store = "first_epoch"  # or "every_epoch": when a task's batches are stored in the memory
 
     config.batch_size = 10
     config.learning_rate = 0.03

@@ -1,4 +1,4 @@
-"""Setups by name or path, and look-ups by the names that a config gives."""
+"""Config files by name or path, and look-ups of the names in a config."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ def unknown(kind: str, name: object, valid: Iterable[str]) -> str:
 
 
 def near_miss(name: object, valid: Iterable[str]) -> str:
-    """``", did you mean 'x'?"`` for the valid name that is most like ``name``, if one is."""
+    """``" (did you mean 'x'?)"`` with the valid name most similar to ``name``, or ``""``."""
     close = get_close_matches(str(name), list(valid), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -89,7 +89,7 @@ def load_config(name: str) -> ConfigDict:
     if not callable(get_config):
         raise ValueError(f"{path} has no function get_config().")
     if colon and not inspect.signature(get_config).parameters:
-        raise ValueError(f"{path} has no recipes, got {recipe!r}.")
+        raise ValueError(f"{path} takes no recipe after a colon, got {recipe!r}.")
     try:
         config = get_config(*([recipe] if colon else []))
     except Exception as error:  # the file may do anything

@@ -1,7 +1,7 @@
-"""The bed on which methods are compared: digits with 40% of the training labels wrong.
+"""The testbed on which methods are compared: digits with 40% of the training labels wrong.
 
-Batches of 32 and 40 epochs: at a learning rate of 0.01 SGD learns 95% of the (partly wrong) labels
-by heart, at 0.02 all of them, so a method that generalizes does so because of the method.
+Batches of 32 and 40 epochs: at a learning rate of 0.01 SGD memorizes 95% of the (partly wrong)
+labels, at 0.02 all of them, so a method that generalizes does so because of the method.
 """
 
 from ml_collections import ConfigDict

@@ -61,12 +61,12 @@ def get_config(recipe: str = "openstack") -> ConfigDict:
     config.target_language = "en"
     config.lowercase = True
     config.vocabulary = 1500  # tokens of the byte-pair encoding that both languages share
-    config.buckets = (8, 16, 32, 64)  # longest sentence of each, in tokens; longer are left out
-    config.max_tokens = 1024  # padded tokens of a minibatch a side; batch_size is not used
+    config.buckets = (8, 16, 32, 64)  # longest sentence of each, in tokens; longer are not used
+    config.max_tokens = 1024  # padded tokens of a minibatch per language; batch_size is not used
 
     config.model = "transformer"
     config.width = 128
-    config.hidden = 256  # of the perceptrons
+    config.hidden = 256  # features of the hidden layer of the perceptrons
     config.heads = 4
     config.layers = 2  # of the encoder, and of the decoder
     config.dropout = 0.1

@@ -9,13 +9,13 @@ _PADDING = 4
 
 
 def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Shifts each image by up to 4 pixels and mirrors every second one, at random.
+    """Shifts each image by up to 4 pixels and mirrors it with probability 1/2.
 
     As usual for CIFAR: a random crop of the image's own size from the image with 4 black pixels
-    on each side, then a horizontal flip with probability 1/2, drawn for each image on its own.
+    on each side, then a horizontal flip, drawn for each image independently.
 
     Args:
-      key: decides the draws.
+      key: PRNG key.
       images: ``[example, height, width, channel]``, as stored: black is 0.
 
     Returns:
@@ -27,7 +27,7 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
         crop = pix.random_crop(crop_key, padded, images.shape[1:])
         return pix.random_flip_left_right(flip_key, crop)
 
-    # Four times less to move than after normalization, and black is still 0.
+    # Before normalization: the uint8 images are four times smaller, and black is 0.
     sides = (_PADDING, _PADDING)
     padded = jnp.pad(images, ((0, 0), sides, sides, (0, 0)))
     return jax.vmap(one)(jax.random.split(key, len(images)), padded)
@@ -36,10 +36,10 @@ def crop_and_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 def scale_brightness(key: jax.Array, images: jax.Array, strength: float) -> jax.Array:
     """Multiplies each image by a factor drawn from U(1 - strength, 1 + strength).
 
-    As torchvision's ``ColorJitter(brightness=strength)``: rounded and clipped to 0..255.
+    As torchvision's ``ColorJitter(brightness=strength)``, rounded and clipped to 0..255.
 
     Args:
-      key: decides the factors.
+      key: PRNG key.
       images: ``[example, height, width, channel]``, uint8.
       strength: in [0, 1].
     """
@@ -49,5 +49,5 @@ def scale_brightness(key: jax.Array, images: jax.Array, strength: float) -> jax.
 
 
 def normalize(images: jax.Array, mean: ArrayLike, std: ArrayLike) -> jax.Array:
-    """Returns ``(images - mean) / std`` per channel in float32: what models see."""
+    """Returns ``(images - mean) / std`` per channel in float32, the input of the models."""
     return (images.astype(jnp.float32) - mean) / std

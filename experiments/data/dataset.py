@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = Any  # NumPy's or JAX's
-PADDING = -1  # the label of examples that only pad a batch; they count for nothing
+PADDING = -1  # the label of examples that only pad a batch; they are not counted
 
 
 class Examples(NamedTuple):
@@ -29,7 +29,7 @@ class Dataset(NamedTuple):
       num_classes: number of classes.
       mean: mean of the training images per channel, in their units.
       std: standard deviation likewise. Models see ``(images - mean) / std``.
-      augment: whether it is usual to train on random crops and flips of the images.
+      augment: whether random crops and flips of the images are usual in training.
       val: examples held out of the training set to choose settings on, if any.
     """
 

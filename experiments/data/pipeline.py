@@ -152,8 +152,8 @@ def steps_per_epoch(num_examples: int, batch_size: int, num_minibatches: int = 1
     """Number of whole batches, of ``num_minibatches`` minibatches each."""
     largest = num_examples // num_minibatches
     if not 1 <= batch_size <= largest:
-        of_step = f" with {num_minibatches} minibatches in a step" if num_minibatches > 1 else ""
-        raise ValueError(f"batch_size must be in [1, {largest}]{of_step}, got {batch_size}.")
+        note = f" with {num_minibatches} minibatches in a step" if num_minibatches > 1 else ""
+        raise ValueError(f"batch_size must be in [1, {largest}]{note}, got {batch_size}.")
     return num_examples // (batch_size * num_minibatches)
 
 

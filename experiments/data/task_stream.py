@@ -57,7 +57,8 @@ def class_incremental(
       eval_test: whether to evaluate on the test set in addition to ``dataset.val``.
 
     Raises:
-      ValueError: if the dataset has fewer classes, or no training examples of one.
+      ValueError: if the dataset has fewer than ``tasks * classes_per_task`` classes, or no training
+        examples of one of them.
     """
     _check(dataset, tasks, classes_per_task)
     order = list(range(dataset.num_classes))
@@ -66,7 +67,9 @@ def class_incremental(
     train = _tasks(dataset.train, blocks)
     for label, count in zip(blocks.ravel(), _counts(train, blocks.size), strict=True):
         if not count:
-            raise ValueError(f"class {label} has no training examples: train_examples is too low.")
+            raise ValueError(
+                f"train_examples must leave examples of every class, but class {label} has none."
+            )
     return TaskStream(
         train=train,
         evaluation={

@@ -53,8 +53,9 @@ def beam_search(
       step_fn: ``(tokens [sentence, beam], position, cache) -> (logits [sentence, beam, token],
         cache)``: the tokens at a position to the logits of the next.
       cache: a pytree of arrays ``[sentence, beam, ...]``, reordered as hypotheses are selected.
-      limits: ``[sentence]``, most tokens of a hypothesis, the end token included, in [1, length].
-      length: most tokens of any sentence (static).
+      limits: ``[sentence]``, largest number of tokens of a hypothesis, the end token included, in
+        [1, length].
+      length: the largest of all limits (static).
       beam: number of hypotheses.
       first: token at position 0, not part of the result.
       end: token that ends a hypothesis.
@@ -65,7 +66,7 @@ def beam_search(
     """
     (sentences,) = limits.shape
     tokens = jnp.zeros((sentences, beam, length), jnp.int32)
-    # All beams begin alike: one of them is enough.
+    # All beams start as the same hypothesis: only one of them counts.
     log_probs = jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf)
     log_probs = jnp.broadcast_to(log_probs, (sentences, beam))
     state = _State(
@@ -109,10 +110,10 @@ def beam_search(
             num_finished=num_finished,
         )
 
-    def goes_on(state: _State) -> jax.Array:
+    def continues(state: _State) -> jax.Array:
         return (state.position < length) & ~is_done(state).all()
 
-    return jax.lax.while_loop(goes_on, step, state).finished
+    return jax.lax.while_loop(continues, step, state).finished
 
 
 class _Candidates(NamedTuple):

@@ -10,7 +10,7 @@ from experiments.models.sequence.transformer import PADDING, Transformer
 
 
 class Memory(NamedTuple):
-    """The source as the decoder's layers see it, shared by all beams of a sentence.
+    """The encoded source, projected for each decoder layer; shared by all beams of a sentence.
 
     Attributes:
       layers: keys and values of each decoder layer's attention to the source.
@@ -32,7 +32,7 @@ def make_memory(model: Transformer, source: jax.Array) -> Memory:
 
 
 def empty_cache(memory: Memory, beam: int, length: int) -> Cache:
-    """A cache for ``beam`` hypotheses a sentence with up to ``length`` positions."""
+    """A cache for ``beam`` hypotheses per sentence with up to ``length`` positions."""
 
     def zeros(projected: jax.Array) -> jax.Array:
         sentences, _, *features = projected.shape
@@ -49,7 +49,7 @@ def decode_step(
     Args:
       model: in eval mode.
       memory: of :func:`make_memory`.
-      tokens: ``[sentence, beam]``, the tokens that stand at ``position``.
+      tokens: ``[sentence, beam]``, the tokens at ``position``.
       position: int32 scalar, from 0.
       cache: keys and values of the positions before.
 

@@ -20,9 +20,9 @@ class Search(NamedTuple):
     Attributes:
       beam: number of hypotheses per sentence; 1 is greedy.
       length_penalty: exponent of the length by which log probabilities are divided.
-      max_ratio: most target tokens per source token ...
-      max_extra: ... and in addition to that: 1.2 times the source and 10 more in fairseq's recipe.
-      max_tokens: padded source tokens of a batch, over all of its sentences.
+      max_ratio: a translation has at most ``max_ratio * source tokens + max_extra`` tokens.
+      max_extra: see ``max_ratio``; the defaults are those of fairseq's recipe.
+      max_tokens: largest number of padded source tokens of a batch.
     """
 
     beam: int = 5

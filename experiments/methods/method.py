@@ -23,8 +23,8 @@ class Method(NamedTuple):
 
     Attributes:
       title: the name as the papers write it; ``{optimizer}`` stands for the base optimizer's.
-      alias: the function of the library that makes the transformation, or one like it. By the names
-        of its parameters it is also given ``total_steps``, ``key``, ``axis_name`` and
+      alias: the function of the library that makes the transformation, or one like it. If it has
+        parameters of these names, it also gets ``total_steps``, ``key``, ``axis_name`` and
         ``sync_perturbation``. One that takes ``optimizer`` (and ``learning_rate``) emits the final
         update; behind the others the base optimizer is chained.
       defaults: the arguments that a string may give, with their defaults. Besides those of
@@ -149,8 +149,8 @@ class BoundMethod(NamedTuple):
         inside = {"optimizer": base_optimizer}
         if "fast_optimizer" in given:
             inside["fast_optimizer"] = base_optimizer if emits_update else None
-        of_run = {key: value for key, value in (run | inside).items() if key in parameters}
-        transformation = self.row.alias(**(given | of_run))
+        added = {key: value for key, value in (run | inside).items() if key in parameters}
+        transformation = self.row.alias(**(given | added))
         if emits_update:
             return transformation
         return optax.chain(transformation, self.row.wrap_optimizer(base_optimizer, self.arguments))

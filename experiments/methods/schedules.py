@@ -14,7 +14,7 @@ _STEP_DECAY = 0.1  # after 25%, 50% and 75% of the epochs: 50, 100 and 150 of 20
 
 def _step(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
     del warmup_steps
-    boundaries = {round(share * steps): _STEP_DECAY for share in (0.25, 0.5, 0.75)}
+    boundaries = {round(fraction * steps): _STEP_DECAY for fraction in (0.25, 0.5, 0.75)}
     return optax.piecewise_constant_schedule(peak, boundaries)
 
 
@@ -37,7 +37,7 @@ def _inverse_sqrt(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
 SCHEDULES: Mapping[str, Callable[[float, int, int], optax.Schedule]] = {
     "constant": _constant,  # lifelong learning
     "cosine": _cosine,  # the AE-SAM paper, which does not state the end: zero
-    "inverse_sqrt": _inverse_sqrt,  # fairseq's recipe of translation
+    "inverse_sqrt": _inverse_sqrt,  # fairseq's translation recipes
     "step": _step,  # the Lookbehind paper, appendix A.1.3
 }
 
@@ -45,7 +45,8 @@ SCHEDULES: Mapping[str, Callable[[float, int, int], optax.Schedule]] = {
 def learning_rate(config: ConfigDict, steps: int, inner_steps: int = 1) -> optax.Schedule:
     """The config's schedule over ``steps`` training steps.
 
-    During the first ``warmup_steps`` it is multiplied with a line from 0 to 1.
+    During the first ``warmup_steps`` steps it is multiplied by a factor that rises linearly from 0
+    to 1.
 
     Args:
       config: with ``schedule``, ``learning_rate`` and ``warmup_steps``.

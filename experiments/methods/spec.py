@@ -57,8 +57,8 @@ def bind(spec: Spec, signature: Signature) -> dict[str, Value]:
     """Every argument of the signature, in its order: the given value or else the default.
 
     Raises:
-      ValueError: if the signature does not have an argument or a value has another type; the
-        message shows the signature.
+      ValueError: if the signature does not have one of the arguments, or a value has another type
+        than the default; the message shows the signature.
     """
     for key in spec.given:
         if key not in signature:
@@ -88,7 +88,7 @@ def non_default(arguments: Mapping[str, Value], signature: Signature) -> dict[st
 
 
 def file_name(text: str) -> str:
-    """The string for the name of a file or folder, without the characters that tools split at."""
+    """The string as a file name, without characters that have a meaning in shells and paths."""
     return re.sub(r"[^\w.=+-]", "-", text)
 
 

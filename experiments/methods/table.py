@@ -65,11 +65,11 @@ def _fast_and_slow(weights: optax.Params) -> optax.LookaheadParams:
 
 # Defaults: rho as in Lookbehind-SAM on CIFAR-10 (Mordido et al., 2024, section 5.2), k and alpha as
 # in its Table 8; lambdas, decay, period and probability as in AE-SAM (Jiang et al., 2023, sections
-# 3.2 and 4.1), eta as in ASAM (Kwon et al., 2021), beta and gamma as in ESAM (Du et al., 2022). The
-# former does not state k and alpha of Lookahead, and the latter searches LookSAM's alpha in 0.1,
-# 0.3, 0.6, 0.9 without stating the result: those are this project's choice.
-# The other methods have SAM's rho, or for other units (usam, sam_on) this project's choice, and
-# otherwise the defaults of their authors' code.
+# 3.2 and 4.1), eta as in ASAM (Kwon et al., 2021), beta and gamma as in ESAM (Du et al., 2022).
+# Mordido et al. do not state k and alpha of Lookahead, and Jiang et al. search LookSAM's alpha in
+# 0.1, 0.3, 0.6, 0.9 without stating the result: those are this project's choice.
+# The other methods have SAM's rho, or this project's choice where rho has another meaning (usam,
+# sam_on, momentum_sam), and otherwise the defaults of their authors' code.
 _SAM = {"rho": 0.05}
 _ASAM = {"rho": 0.5, "eta": 0.01}
 _MULTISTEP = {"average": False, "rho_over_k": False}
@@ -138,15 +138,15 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-ALIASES = {"sgd": "none"}  # the base optimizer alone, by the name of the usual one
+ALIASES = {"sgd": "none"}  # the base optimizer alone, which usually is SGD
 
 
 def method(text: str) -> BoundMethod:
     """The method that a string names.
 
     Raises:
-      ValueError: if there is no such method, it does not have an argument, or a value is invalid;
-        the message shows the valid names, or the method's arguments and defaults.
+      ValueError: if there is no such method, it does not have one of the arguments, or a value is
+        invalid; the message shows the valid names, or the method's arguments and defaults.
     """
     parsed = spec.parse(text)
     name = ALIASES.get(parsed.name, parsed.name)

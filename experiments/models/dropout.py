@@ -1,7 +1,7 @@
 """Dropout in models whose only state is weights and BatchNorm statistics.
 
-Flax layers keep streams of random keys, which change in every call. Here a model gives its streams
-away when it is built, and gets one key for each pass of a training step.
+Flax layers keep streams of random keys, which change in every call. Here the streams are removed
+when a model is built, and inserted again from one key before each pass of a training step.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from flax import nnx
 
 
 class _Removed(NamedTuple):
-    """Stands in a layer for the streams that were removed.
+    """Placeholder in a layer for the streams that were removed.
 
     Attributes:
       tag: name of the stream; None for a whole ``nnx.Rngs``.

@@ -64,7 +64,7 @@ FAIRSEQ_QKV = jax.nn.initializers.variance_scaling(0.5, "fan_avg", "uniform")
 def fairseq_embedding(padding: int) -> Initializer:
     """N(0, 1 / width), with a row of zeros for the padding token.
 
-    Xavier-uniform rows would be small beside the position signals, and train far slower.
+    Xavier-uniform rows would be small compared with the position signals and train far slower.
     """
 
     def init(

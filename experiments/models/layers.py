@@ -76,6 +76,6 @@ def pad_channels(x: jax.Array, channels: int) -> jax.Array:
 
 
 def _keep_float32(arrays: tuple[Any, ...], *, dtype: DTypeLike) -> tuple[Any, ...]:
-    """Lets BatchNorm normalize in float32: Flax would round its statistics to ``dtype`` first."""
+    """Makes BatchNorm normalize in float32: Flax would round its statistics to ``dtype`` first."""
     del dtype
     return arrays

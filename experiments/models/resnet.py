@@ -101,7 +101,7 @@ class ResNet(nnx.Module):
       shortcut: ``projection`` or ``ZeroPadding``, for the blocks that change the shape.
       imagenet_stem: a 7x7 convolution and max pooling, which divide height and width by 4, in
         place of a 3x3 convolution, as kuangliu/pytorch-cifar has it for small images.
-      scheme: how the weights start.
+      scheme: initializers of the weights.
       dtype: type of the computation.
       rngs: keys for the initial weights.
     """

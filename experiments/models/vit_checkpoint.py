@@ -52,8 +52,8 @@ def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
     """
     if not isinstance(model, ViT):
         raise ValueError(
-            f"{path} holds the weights of a ViT, and the model is a {type(model).__name__}: choose "
-            "a ViT as model, or do not set pretrained."
+            f"{path} holds the weights of a ViT, but the model is a {type(model).__name__}: choose "
+            "a ViT as model, or omit pretrained."
         )
     weights = _read(path)
     params = {_name(name): param for name, param in nnx.to_flat_state(nnx.state(model, nnx.Param))}
@@ -77,7 +77,7 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return dict(file)
     except _UNREADABLE as error:
         raise ValueError(
-            f"{path} must be a .npz file of the original ViT release; this one is not, or is "
+            f"{path} must be a .npz file of the original ViT release; it is another file or "
             f"truncated: {error}"
         ) from error
 
@@ -127,7 +127,7 @@ def _resize(positions: np.ndarray, size: int) -> np.ndarray:
     """Interpolates ``[1, 1 + old * old, width]`` embeddings to a ``size`` x ``size`` grid."""
     old = math.isqrt(positions.shape[1] - 1)
     cls, grid = positions[:, :1], positions[0, 1:].reshape(old, old, -1)
-    # The release's own fine-tuning uses this function. "nearest", as its default fills the last row
-    # with zeros where rounding puts it a hair outside of the old grid (8 to 26 patches, say).
+    # The release's own fine-tuning uses this function. With its default mode the last row would be
+    # zeros where rounding puts it just outside the old grid (8 to 26 patches, say).
     grid = ndimage.zoom(grid, (size / old, size / old, 1), order=1, mode="nearest")
     return np.concatenate([cls, grid.reshape(1, size * size, -1)], axis=1)

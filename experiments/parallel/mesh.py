@@ -52,5 +52,5 @@ def check_divisible(name: str, size: int, divisor: int, counted: str) -> None:
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(
             f"{name} must be a multiple of {divisor}, the number of {counted}, got {size}; "
-            f"the nearest that work: {nearest}."
+            f"nearest multiples: {nearest}."
         )

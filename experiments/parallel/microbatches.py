@@ -32,11 +32,14 @@ def axis_kwargs(num_microbatches: int, per_device: bool) -> dict[str, Any]:
 
 
 def check_parts(num_microbatches: int, per_device: bool) -> None:
-    """Raises ValueError unless there is one kind of parts."""
+    """Raises ValueError unless the batch has microbatches >= 1, or one part per device."""
     if num_microbatches < 1:
         raise ValueError(f"microbatches must be >= 1, got {num_microbatches}.")
     if num_microbatches > 1 and per_device:
-        raise ValueError("microbatches and per_device_perturbation exclude each other.")
+        raise ValueError(
+            "microbatches must be 1 with per_device_perturbation=True, which divides the batch "
+            f"itself, got {num_microbatches}."
+        )
 
 
 def check_batch_size(batch_size: int, num_microbatches: int, num_devices: int) -> None:

@@ -25,7 +25,10 @@ def connect() -> None:
             raise ValueError("--process_count and --process_id need --coordinator=host:port.")
     elif coordinator == "auto":
         if given != (None, None):
-            raise ValueError("--coordinator=auto takes process count and id from the cluster.")
+            raise ValueError(
+                "--coordinator=auto takes process count and id from the cluster: omit "
+                "--process_count and --process_id."
+            )
         _join_cluster()
     elif None in given:
         raise ValueError("--coordinator=host:port needs --process_count and --process_id.")

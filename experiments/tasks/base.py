@@ -20,12 +20,13 @@ def _no_measure(model: nnx.Module) -> None:
 
 
 class Task(NamedTuple):
-    """What is trained and how it is judged; independent of method, optimizer and devices.
+    """Model, loss and evaluation of a training run, independent of method, optimizer and devices.
 
-    Models hold weights (``nnx.Param``) and BatchNorm statistics (``nnx.BatchStat``), nothing else:
-    dropout takes its key in each call, ``model(x, rngs=nnx.Rngs(dropout=key))``. One training step
-    passes the same key to the clean and to every perturbed pass, so that all see one mask; where
-    the method switches minibatches, each minibatch has a key of its own.
+    Models hold weights (``nnx.Param``) and BatchNorm statistics (``nnx.BatchStat``), nothing else.
+    ``loss`` gives its key to the dropout layers, with ``models.dropout.insert_streams`` or as
+    ``model(x, rngs=nnx.Rngs(dropout=key))``. One training step passes the same key to the clean and
+    to every perturbed pass, so that all have one mask; if the method switches minibatches, each
+    minibatch has a key of its own.
 
     Attributes:
       make_model: ``(key) -> model``, freshly initialized.
@@ -34,10 +35,10 @@ class Task(NamedTuple):
       example_losses: ``(model, batch, key) -> losses``, the loss of each example, ``[example]``;
         their mean is ``loss`` (ESAM selects examples by it).
       evaluate: ``(model, batch) -> sums``, sums of the metrics over the batch, and their total
-        weight as ``"examples"``. The model is in evaluation mode. Padding counts for nothing.
+        weight as ``"examples"``. The model is in evaluation mode. Padding is not counted.
       augment: ``(key, batch) -> batch``, random changes to a training batch before every pass.
-      measure: ``(model) -> metrics``, numbers of whole sets, computed on the host at the end of a
-        run, such as ``{"test_bleu": 0.31}``; None for none.
+      measure: ``(model) -> metrics``, metrics of whole splits that are computed on the host at the
+        end of a run, such as ``{"test_bleu": 31.4}``; None for none.
       score: name of the metric of ``evaluate`` by which epochs and runs are compared.
     """
 

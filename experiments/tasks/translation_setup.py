@@ -53,7 +53,7 @@ def load_text(config: ConfigDict) -> tuple[Corpus, Subwords]:
     """Reads the config's text and learns or loads its byte-pair encoding."""
     if config.validation:
         raise ValueError(
-            f"validation must be 0 for parallel text, which has files for it, "
+            f"validation must be 0 for parallel text, which has a validation file, "
             f"got {config.validation}."
         )
     corpus = read_corpus(

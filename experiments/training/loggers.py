@@ -21,19 +21,19 @@ class Logger(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
-        """An epoch begins: its number, from 1, the title of its method, and whether it compiles."""
+        """Called before an epoch: its number from 1, its method, and whether a step is compiled."""
 
     def log_first_step(self) -> None:
-        """The first step of the epoch is compiled and under way."""
+        """Called when the first step of the epoch has been compiled and started."""
 
     def log_steps(self, num_steps: int, metrics: Mapping[str, float]) -> None:
-        """``num_steps`` more steps are done; the metrics are those of the last one of them."""
+        """Called after ``num_steps`` more steps, with the metrics of the last one."""
 
     def end_steps(self) -> None:
-        """The last step of the epoch is done; the evaluation begins."""
+        """Called after the last step of the epoch, before the evaluation."""
 
     def end_epoch(self, record: Record) -> None:
-        """An epoch is done, with these metrics."""
+        """Called after an epoch, with its metrics."""
 
 
 class NullLogger:
@@ -136,7 +136,7 @@ class RunLogger(NullLogger):
         self._bar.update(num_steps * self._step_examples)
 
     def end_steps(self) -> None:
-        """Takes the time of the training steps."""
+        """Records when the training steps ended."""
         self._steps_ended = time.perf_counter()
 
     def end_epoch(self, record: Record) -> None:

@@ -25,7 +25,7 @@ class Trainer(NamedTuple):
         left after that many training steps.
       step: ``(state, batch) -> (state, metrics)``; the given state is donated.
       evaluate: ``(state, batch) -> summed metrics``.
-      measure: ``(state) -> metrics`` of whole sets at the end of a run; None for none.
+      measure: ``(state) -> metrics`` of whole splits at the end of a run; None for none.
       score: name of the metric of ``evaluate`` by which epochs and runs are compared.
       sharding: sharding of the state.
     """
@@ -114,7 +114,7 @@ def train_epoch(
     logger = logger or NullLogger()
     step_metrics = []
     for batch in batches:
-        with jax.transfer_guard("disallow"):  # no step waits for the host unseen
+        with jax.transfer_guard("disallow"):  # raises on implicit transfers to or from the host
             state, metrics = step(state, batch)
         for value in metrics.values():
             value.copy_to_host_async()

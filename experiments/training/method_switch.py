@@ -32,8 +32,9 @@ def _checked(switch: Sequence[Any], epochs: int) -> list[tuple[int, str]]:
         or not all(0 < start < epochs for start in starts)
     ):
         raise ValueError(
-            f"switch must be pairs of the number of epochs after which, in [1, {epochs - 1}] and "
-            f"ascending, and a method, as ((100, 'lookbehind_sam:k=5'),); got {tuple(switch)!r}."
+            "switch must be pairs (epochs, method), after how many epochs the method starts, "
+            f"ascending and in [1, {epochs - 1}], such as ((100, 'lookbehind_sam:k=5'),); got "
+            f"{tuple(switch)!r}."
         )
     return pairs
 

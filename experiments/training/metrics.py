@@ -77,7 +77,7 @@ class AllStepsSkippedError(ValueError):
 
 
 def advice(error: NotFiniteError | AllStepsSkippedError) -> str:
-    """What to try in another run."""
+    """A sentence with advice for another run."""
     skip = ", or skip such steps with skip_nonfinite" if isinstance(error, NotFiniteError) else ""
     return f"Try a smaller learning_rate or rho in another --workdir{skip}."
 

@@ -1,4 +1,4 @@
-"""From a config to the functions and the data of a run."""
+"""Builds the functions and the data of a run from its config."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -96,7 +96,7 @@ def make_trainer(
     convert = partial(convert_state, tx, wrap_params, bound.optimizer_calls)
     return Trainer(
         title=bound.title(config.optimizer),
-        init=init,  # not compiled: that takes longer than making the weights op by op
+        init=init,  # not compiled: compiling takes longer than running it op by op
         switch_method=jax.jit(convert, out_shardings=sharding),
         step=jax.jit(partial(train_step, step_config), donate_argnums=0),
         evaluate=jax.jit(partial(evaluate, task, step_config.graphdef)),
@@ -132,5 +132,8 @@ def _num_minibatches(config: ConfigDict) -> int:
     """Number of minibatches of a training step, the same for all methods of a run."""
     numbers = {text: method(text).minibatches for text in methods_by_epoch(config)}
     if len(set(numbers.values())) > 1:
-        raise ValueError(f"switch must be between methods of as many minibatches, got {numbers}.")
+        raise ValueError(
+            "switch must be between methods that take the same number of minibatches per step, "
+            f"got {numbers}."
+        )
     return next(iter(numbers.values()))

@@ -58,10 +58,10 @@ def test_a_device_perturbs_as_a_microbatch_does(config, method):
     ("changes", "devices", "message"),
     [
         ({"batch_size": 130}, 4, "multiple of 4, the number of devices, got 130; .* 128 or 132"),
-        ({"batch_size": 3}, 4, "multiple of 4, the number of devices, got 3; .*work: 4"),
+        ({"batch_size": 3}, 4, "multiple of 4, the number of devices, got 3; .*multiples: 4"),
         ({"batch_size": 100, "microbatches": 8}, 1, r"microbatches, got 100; .* 96 or 104"),
         ({"microbatches": 0}, 1, "microbatches must be >= 1, got 0"),
-        ({"microbatches": 2, "per_device_perturbation": True}, 4, "exclude each other"),
+        ({"microbatches": 2, "per_device_perturbation": True}, 4, "^microbatches .*got 2"),
     ],
 )
 def test_a_batch_size_that_does_not_divide_raises(config, changes, devices, message):

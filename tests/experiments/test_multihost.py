@@ -17,7 +17,8 @@ CONNECT = (
     [
         (
             ["--coordinator=auto", "--process_count=2"],
-            "--coordinator=auto takes process count and id from the cluster.",
+            "--coordinator=auto takes process count and id from the cluster: omit "
+            "--process_count and --process_id.",
         ),
         (
             ["--coordinator=auto"],

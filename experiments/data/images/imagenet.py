@@ -36,7 +36,7 @@ class Splits(NamedTuple):
 
     Attributes:
       train: examples to train on.
-      test: the official validation set, which everyone reports as the test set.
+      test: the official validation set, which is commonly reported as the test set.
       val: training examples that are held out, if any.
     """
 
@@ -87,7 +87,7 @@ def train_batches(
       examples: encoded images and labels.
       batch_size: number of examples of a minibatch, of all processes together.
       seed: of the order, the crops and the flips.
-      shards: which of how many processes this is, default None: as JAX has it.
+      shards: index of this process and number of processes; default None: those of JAX.
       image_size: height and width of the crops.
       num_minibatches: number of minibatches of a step; several are stacked.
 
@@ -119,11 +119,11 @@ def eval_batches(
     Args:
       examples: encoded images and labels.
       batch_size: number of examples of a batch, of all processes together.
-      shards: which of how many processes this is, default None: as JAX has it.
+      shards: index of this process and number of processes; default None: those of JAX.
       image_size: height and width of the images.
 
     Returns:
-      This process's part of each batch, as ``train_batches`` has it.
+      This process's part of each batch, in the form of ``train_batches``.
     """
     shards = shards or grain.sharding.ShardByJaxProcess()
     padded = math.ceil(len(examples) / batch_size) * batch_size
@@ -134,7 +134,7 @@ def eval_batches(
 
 
 def stream(batches: grain.MapDataset, workers: int = 0) -> grain.DatasetIterator:
-    """Makes batches ahead of their use.
+    """Prefetches batches.
 
     Args:
       batches: of ``train_batches`` or ``eval_batches``.

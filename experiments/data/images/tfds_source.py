@@ -32,7 +32,7 @@ def open_split(
       ValueError: if a file is truncated.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # what is missing is said below
+    logging.set_verbosity(logging.ERROR)  # the errors below say what is missing
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     finally:
@@ -60,14 +60,14 @@ def read_rows(source: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[st
 
 
 def _check_shards(split: tfds.core.SplitInfo) -> None:
-    """Raises unless every file is there and has as many examples as it was written with."""
+    """Raises unless every file exists and has the number of examples that was written."""
     for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; the dataset is incomplete.")
         try:
             reader = ArrayRecordReader(str(path))  # reads the index at the end of the file
             found = reader.num_records()
-            reader.close()  # raises what went wrong
+            reader.close()  # raises the error of a damaged file
         except RuntimeError as error:
             raise ValueError(f"{path} is truncated or damaged: {error}.") from error
         if found != expected:

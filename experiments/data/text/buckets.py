@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
 
 
 class BucketPlan(NamedTuple):
-    """The batches that a bucket is divided into: equally many pairs in each, up to one.
+    """The batches that a bucket is divided into, whose numbers of pairs differ by at most one.
 
     Attributes:
       minibatches: number of minibatches in an epoch.
@@ -40,10 +40,10 @@ def make_buckets(
     Args:
       source: tokens of each sentence.
       target: tokens of each translation.
-      lengths: tokens of the longest sentence of each bucket, ascending; longer pairs are left out.
+      lengths: tokens of the longest sentence of each bucket, ascending; longer pairs are skipped.
 
     Returns:
-      The buckets that are not empty, with arrays of their length.
+      The buckets that are not empty, padded to their lengths.
 
     Raises:
       ValueError: if ``lengths`` is not ascending and positive, or all pairs are longer.
@@ -65,13 +65,13 @@ def make_buckets(
 
 
 def plan(pairs: Pairs, max_tokens: int, *, multiple: int = 1, grouped: int = 1) -> BucketPlan:
-    """Divides a bucket into minibatches of at most ``max_tokens`` padded tokens a side.
+    """Divides a bucket into minibatches of at most ``max_tokens`` padded tokens per language.
 
     Args:
       pairs: the bucket.
-      max_tokens: pairs times length, at most.
-      multiple: what the pairs of a minibatch are a multiple of: devices or microbatches.
-      grouped: what the number of minibatches is a multiple of: those that one step takes.
+      max_tokens: upper bound on the number of pairs times their padded length.
+      multiple: a divisor of the number of pairs of a minibatch: devices or microbatches.
+      grouped: a divisor of the number of minibatches: the minibatches of one step.
 
     Raises:
       ValueError: if not even ``multiple`` pairs fit in ``max_tokens``.

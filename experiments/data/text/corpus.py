@@ -1,4 +1,4 @@
-"""Reads parallel text: two files a split, one sentence per line, plain or gzipped."""
+"""Reads parallel text: two files per split, one sentence per line, plain or gzipped."""
 
 import gzip
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ class Corpus(NamedTuple):
     """The splits of a parallel text.
 
     Attributes:
-      train: trained on; pairs with a blank side are left out.
-      valid: for choosing hyperparameters.
-      test: evaluated on at the end.
+      train: training pairs, without those of which a side is blank.
+      valid: pairs for choosing hyperparameters.
+      test: pairs for the final evaluation.
     """
 
     train: Sentences
@@ -59,7 +59,7 @@ def read_corpus(
     """
     folder = EMBEDDED if folder is None else Path(folder)
     if source == target:
-        raise ValueError(f"source_language and target_language are both {source!r}.")
+        raise ValueError(f"source_language and target_language must differ, both are {source!r}.")
     train, valid, test = (_read_split(folder, split, source, target, lowercase) for split in _NAMES)
     return Corpus(_without_blanks(train), valid, test)
 
@@ -70,8 +70,8 @@ def _read_split(folder: Path, split: str, source: str, target: str, lowercase: b
     counts = [len(lines) for lines in sentences]
     if counts[0] != counts[1]:
         raise ValueError(
-            f"a line of {paths[0].name} must be the translation of the same line of "
-            f"{paths[1].name}, but they have {counts[0]} and {counts[1]} lines (in {folder})."
+            f"{paths[0].name} and {paths[1].name} in {folder} must have the same number of lines, "
+            f"got {counts[0]} and {counts[1]}."
         )
     return sentences
 

@@ -31,7 +31,7 @@ class TextInfo(NamedTuple):
 
     Attributes:
       num_examples: number of pairs of an epoch.
-      num_long: number of training pairs that are left out because no bucket is as long.
+      num_long: number of training pairs that are skipped because they exceed the longest bucket.
       vocabulary: number of tokens, the same for source and target.
     """
 
@@ -60,9 +60,9 @@ def text_pipeline(
       mesh: devices that divide each batch.
       key: PRNG key of the order of the pairs.
       lengths: longest pair of each bucket, in tokens; longer ones are not trained on.
-      max_tokens: padded tokens a side of a minibatch, at most.
+      max_tokens: largest number of padded tokens of a minibatch, per language.
       num_minibatches: number of minibatches of a training step, all of one bucket.
-      num_microbatches: what each minibatch is divided into.
+      num_microbatches: number of parts that each minibatch is divided into.
       eval_test: whether to evaluate on the test set in addition to the validation set.
     """
     source, target = (subwords.encode(side) for side in corpus.train)

@@ -47,7 +47,7 @@ def learn_subwords(text: Sentences, size: int, cache: Path | None = None) -> Sub
         ``optax-lookbehind`` in the user's cache folder.
 
     Raises:
-      ValueError: if the text is too small for so many tokens, or has more characters.
+      ValueError: if the text is too small for ``size`` tokens, or has more different characters.
     """
     cache = _default_cache() if cache is None else cache
     digest = hashlib.sha256(repr((size, *text)).encode()).hexdigest()[:16]
@@ -79,7 +79,7 @@ def _train(text: Sentences, size: int) -> bytes:
         )
     except RuntimeError as error:
         reason = str(error).rsplit(") ", 1)[-1]
-        raise ValueError(f"vocabulary {size} does not fit the training text: {reason}") from error
+        raise ValueError(f"vocabulary must fit the training text, got {size}: {reason}") from error
     return model.getvalue()
 
 
