@@ -82,7 +82,7 @@ def training_step(
             return jax.grad(job.loss, has_aux=True)(params, state.rest, batch)[0]
 
         local_params = state.params
-        if axis_name is not None:  # the library takes the gradient of each device
+        if axis_name is not None:  # the method averages the gradients of the devices itself
             local_params = jax.tree.map(
                 lambda w: jax.lax.pcast(w, axis_name, to="varying"), local_params
             )

@@ -1,1 +1,1 @@
-"""Measurements that decided a design question, kept so that they can be repeated."""
+"""Measurements behind design decisions, kept so that they can be repeated."""

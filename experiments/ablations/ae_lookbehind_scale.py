@@ -1,9 +1,9 @@
-"""How long should AE-Lookbehind's plain steps be? Measured on digits.
+"""The length of AE-Lookbehind's plain steps: two variants, compared on digits.
 
-Lookbehind emits about k * alpha gradients added up. On the other steps one may emit the gradient as
+Lookbehind emits the sum of k gradients times alpha. On the plain steps one may emit the gradient as
 it is, or k * alpha times it. The table has the accuracy on a fifth of the training set held out
-(clean labels, last epoch) and, for sharp and plain steps, the length of the emitted update over the
-plain gradient::
+(clean labels, last epoch) and, for sharpness-aware ("sharp") and plain steps, the ratio of the
+norms of the emitted update and of the plain gradient::
 
     python -m experiments.ablations.ae_lookbehind_scale
 """
@@ -48,7 +48,7 @@ VARIANTS: Mapping[str, tuple[str, Callable[[int], optax.GradientTransformationEx
 
 
 def without_scale(inner: optax.GradientTransformationExtraArgs) -> optax.GradientTransformation:
-    """The method, passing the gradient on as it is where a policy wants a plain step."""
+    """The method, emitting the gradient unscaled on a policy's plain steps."""
 
     def update(
         updates: Any, state: Any, params: Any, *, sharpness_aware: bool = True, **extra: Any
@@ -69,7 +69,7 @@ class Lengths(NamedTuple):
 
 
 def with_lengths(policy: optax.GradientTransformationExtraArgs) -> optax.GradientTransformation:
-    """The policy, measuring how long its output is."""
+    """The policy, with the norms of its output in its state."""
 
     def update(updates: Any, state: Lengths, params: Any, **extra: Any) -> tuple[Any, Lengths]:
         emitted, inner = policy.update(updates, state.inner, params, **extra)

@@ -24,9 +24,9 @@ def measure_once(
     runs: Sequence[Run],
     options: argparse.Namespace,
 ) -> RunResult:
-    """What a measure finds for a run: read from ``folder``, or computed and written there.
+    """The result of a measure for a run: read from ``folder``, or computed and written there.
 
-    A result is read again only if the run, its checkpoint and the options that the measure depends
+    A stored result is used only if the run, its checkpoint and the options that the measure depends
     on are the same, and, for measures of several runs, the other runs too.
     """
     key = to_json_types(
@@ -47,7 +47,7 @@ def measure_once(
         return json.loads(file.read_text(encoding="utf-8"))
     result = to_json_types(measure.compute(run, runs, options))
     _write(file, json.dumps(result, allow_nan=False))
-    # As a later call reads it: tuples are lists by then.
+    # In the form that a later call reads: tuples become lists.
     return json.loads(json.dumps(result))
 
 

@@ -74,7 +74,7 @@ class Measure(NamedTuple):
       drawings: figures.
       entries: ``(options) -> rows of the report's table``.
       add_arguments: ``(parser) -> None``, adds the options of the measure to the command line.
-      unavailable_reason: ``(runs) -> str | None``, why none of the runs can be measured, if so.
+      unavailable_reason: ``(runs) -> str | None``, the reason if none of the runs can be measured.
       applies: ``(run, runs) -> bool``, whether the measure is defined for one of all runs.
       select_common: ``(run_results) -> run_results``, restricts the results of a group to what
         can be averaged.

@@ -30,6 +30,7 @@ from experiments.training.method_switch import methods_by_epoch
 from experiments.training.setup import make_transformation
 from experiments.training.state import TrainState, weights_of
 
+_TASK = "classification"  # the only one whose loss `functions` has
 _MAX_LISTED = 20  # items in an error message
 
 
@@ -95,9 +96,12 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
     """Opens a run at the checkpoint of ``options.epoch``, by default the newest readable one.
 
     Raises:
-      ValueError: if ``path`` is not the workdir of a run, or has no such checkpoint.
+      ValueError: if ``path`` is not the workdir of an image classifier's run, or has no such
+        checkpoint.
     """
     config = _read_config(path)
+    if config.task != _TASK:
+        raise ValueError(f"{path} must hold a run of the task {_TASK!r}, got {config.task!r}.")
     if options.data_dir is not None:
         config.data_dir = options.data_dir
     epochs = kept_epochs(path / files.CHECKPOINTS)

@@ -1,1 +1,1 @@
-"""Doing the runs of recipes: which folder is whose, who does a run, and what they come to."""
+"""The runs of recipes: their folders and cost, their execution, and the collection of results."""

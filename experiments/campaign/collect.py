@@ -32,7 +32,7 @@ class Plan(NamedTuple):
       recipe: the recipe.
       scale: the scale.
       runs: one list for each cell, one run for each seed.
-      measures: what is measured of each run.
+      measures: the measures to take of each run.
     """
 
     name: str
@@ -114,11 +114,11 @@ def read_runs(plan: Plan) -> list[dict[int, RunResult]]:
         by_seed = {}
         for run in runs:
             if not run.diverged:
-                of_column = peers.setdefault((cell.column, run.config.seed), {})
+                same_column = peers.setdefault((cell.column, run.config.seed), {})
                 history, final = run.command.read(run.path)
                 measures = {m.name: Measurement(run, m).read() for m in plan.measures}
-                result = RunResult(run.config, history, final, measures, of_column)
-                of_column[cell.row] = by_seed[run.config.seed] = result
+                result = RunResult(run.config, history, final, measures, same_column)
+                same_column[cell.row] = by_seed[run.config.seed] = result
         found.append(by_seed)
     return found
 

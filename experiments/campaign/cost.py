@@ -46,7 +46,7 @@ def gradients(config: ConfigDict) -> float:
     return sum(n * steps * _expected_gradients(name) for name, n in epochs.items())
 
 
-@cache  # a campaign asks for the same few methods thousands of times
+@cache  # the same few methods are looked up thousands of times
 def _expected_gradients(name: str) -> float:
     return gradients_per_step(method(name))
 
@@ -75,8 +75,8 @@ def steps_per_epoch(config: ConfigDict) -> int:
 
 def gradients_per_step(bound: BoundMethod, applied: float | None = None) -> float:
     """Mean number of gradients of a step, with the fraction of sharpness-aware steps if known."""
-    share = expected_applied(bound) if applied is None else applied
-    return bound.minibatches + (1 + bound.extra_gradients - bound.minibatches) * share
+    fraction = expected_applied(bound) if applied is None else applied
+    return bound.minibatches + (1 + bound.extra_gradients - bound.minibatches) * fraction
 
 
 def expected_applied(bound: BoundMethod) -> float:

@@ -38,12 +38,12 @@ class Measurement(NamedTuple):
 
     @property
     def file(self) -> Path:
-        """Where the result is."""
+        """The file of the result."""
         return self.run.path / _FOLDER / f"{_identity(self.measure)}.json"
 
     @property
     def is_done(self) -> bool:
-        """Whether there is a result. A run that diverged has nothing to measure."""
+        """Whether there is a result, or none is possible because the run diverged."""
         return self.run.diverged or self.file.exists()
 
     def read(self) -> RunResult:

@@ -1,4 +1,4 @@
-"""A progress bar over the gradients of all runs, also of those that other processes do."""
+"""A progress bar over the gradients of all runs, including those that other processes do."""
 
 import threading
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _PERIOD = 1.0  # seconds between two looks at the runs' logs
 
 
 class GradientProgress:
-    """The bar. A thread reads the logs, so that a run need not know that it is watched."""
+    """The bar. A thread reads the logs of the runs, whose training loop needs no changes."""
 
     def __init__(self, runs: Sequence[Run]):
         self._per_epoch = {run.path: gradients(run.config) / run.config.epochs for run in runs}

@@ -37,14 +37,14 @@ def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
 
 
 def _replace(file: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file in one move: other processes that write the same one do not mix with it."""
+    """Replaces a file atomically: other processes may write the same one."""
     draft = file.with_name(f".{os.getpid()}.{file.name}")
     write(draft)
     draft.replace(file)
 
 
 def as_json(result: Result, today: str) -> dict[str, Any]:
-    """Everything that was found, with each cell's config."""
+    """The whole result, with each cell's config."""
     defaults = COMMANDS[result.recipe.command].defaults()
     return to_json_types(
         {

@@ -81,8 +81,7 @@ def folder_name(config: ConfigDict, command: Command) -> str:
     """Readable prefix and a hash of the config.
 
     The hash is that of the keys whose values differ from the command's defaults, so that a new key
-    with a default changes no folder. Keys that only say where and on which machine a run is done
-    do not count.
+    with a default changes no folder. Keys that may change when a run resumes are not part of it.
     """
     changed = different(config, command.defaults())
     identity = {key: value for key, value in changed.items() if key not in run_dir.RESUMABLE_KEYS}

@@ -1,7 +1,7 @@
 """The learners by name: plain training with or without replay (ER), C-MAML, Lookbehind-C-MAML.
 
 A learner is named with its arguments in one string, ``lookbehind_cmaml:k=2,rho=0.005``, as methods
-are. It says what a training step descends on; the method says how.
+are. It defines the loss of a training step; the method descends on that loss.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class BoundLearner(NamedTuple):
 
     @property
     def is_meta(self) -> bool:
-        """Whether it descends on a meta loss."""
+        """Whether its loss is a meta loss."""
         return bool(self.arguments)
 
     def method(self, text: str) -> str:
@@ -82,7 +82,7 @@ class BoundLearner(NamedTuple):
         Differentiation through the inner gradients is not counted: compare seconds for that.
 
         Returns:
-          The number at the step's weights, and at each perturbed weights.
+          The number at the weights of the step, and the number at each of the perturbed weights.
         """
         joint = (batch_size + replay) / batch_size
         if not self.is_meta:
@@ -106,8 +106,8 @@ def learner(text: str) -> BoundLearner:
     """The learner that a string names.
 
     Raises:
-      ValueError: if there is no such learner, it does not have an argument, or a value is invalid;
-        the message shows what is valid.
+      ValueError: if there is no such learner, it does not have one of the arguments, or a value is
+        invalid; the message shows the valid names, or its arguments and defaults.
     """
     parsed = spec.parse(text)
     row = look_up("learner", parsed.name, LEARNERS)

@@ -40,9 +40,9 @@ def push(memory: Memory, key: jax.Array, batch: Examples, store: jax.Array | boo
 
     Args:
       memory: the memory.
-      key: decides the slots.
+      key: PRNG key of the slots.
       batch: images and labels.
-      store: whether to offer them at all, a traced value: False returns the memory unchanged.
+      store: a bool, possibly traced; False returns the memory unchanged.
     """
     capacity, count = len(memory.labels), len(batch.labels)
     position = memory.seen + jnp.arange(count)

@@ -65,15 +65,15 @@ def divide(batch: Any, k: int) -> list[Any]:
     """The batch in k parts of ceil(n / k) examples, the last one smaller if k does not divide n.
 
     Raises:
-      ValueError: if fewer than k parts come out.
+      ValueError: if there are fewer than k such parts.
     """
     count = len(jax.tree.leaves(batch)[0])
     size = -(-count // k)
     starts = range(0, count, size)
     if len(starts) != k:
         raise ValueError(
-            f"k must leave each of the k inner steps ceil(batch_size / k) examples, got k={k} for "
-            f"a batch_size of {count}."
+            "k must divide the batch into k parts of ceil(batch_size / k) examples, of which only "
+            f"the last may be smaller, but none empty; got k={k} for a batch_size of {count}."
         )
     return [jax.tree.map(lambda x: x[start : start + size], batch) for start in starts]
 

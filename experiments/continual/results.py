@@ -43,7 +43,7 @@ def write(run: ContinualRun, history: Sequence[Record], workdir: Path) -> dict[s
         result |= {f"val_{name}": score for name, score in scores(held_out).items()}
     figures.accuracies(workdir / ACCURACIES, matrix, run.title)
     figures.heat_map(workdir / MATRIX, matrix, run.title)
-    # Last, and in one move: a file of this name means that the run is finished.
+    # Last, and atomically: a file of this name means that the run is finished.
     draft = workdir / f".{RESULT}"
     draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     draft.replace(workdir / RESULT)

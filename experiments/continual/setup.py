@@ -1,4 +1,4 @@
-"""From a config to the functions and the data of a continual run."""
+"""Builds the functions and the data of a continual run from its config."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,7 +26,7 @@ from experiments.tasks.table import load_stream, stream_task
 from experiments.training.setup import seed_keys
 from experiments.training.step import evaluate, skip_nonfinite
 
-# Keys of the training config that a continual run has no use for, with their only value.
+# Keys of the training config that a continual run does not support, with their only valid value.
 _FIXED = {
     "task": "multi_head",
     "switch": (),
@@ -43,8 +43,8 @@ class ContinualRun(NamedTuple):
 
     Attributes:
       config: the config.
-      method: how the learner's loss is descended on.
-      learner: what is descended on.
+      method: the method that descends on the learner's loss.
+      learner: the learner, which defines the loss.
       stream: the tasks.
       steps_per_epoch: number of steps of an epoch of each task.
       init: ``() -> ContinualState``.
@@ -112,7 +112,7 @@ def make_run(config: ConfigDict) -> ContinualRun:
     tx = _transformation(config, bound_method, config.epochs_per_task * sum(steps))
     model = nnx.eval_shape(task.make_model, jax.random.key(0))
     if jax.tree.leaves(nnx.state(model, nnx.BatchStat)):
-        raise ValueError(f"model must have no BatchNorm, got {config.model!r}.")
+        raise ValueError(f"model must not have BatchNorm, got {config.model!r}.")
     meta = bound_learner.meta_learner(config.learning_rate) if bound_learner.is_meta else None
     if meta is not None:
         divide(np.arange(config.batch_size), meta.k)  # raises if k does not fit
@@ -192,19 +192,19 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(f"store must be one of {', '.join(_STORE)}, got {config.store!r}.")
     if config.epochs != config.tasks * config.epochs_per_task:
         raise ValueError(
-            f"epochs must be tasks * epochs_per_task = {config.tasks * config.epochs_per_task}, "
-            f"got {config.epochs}: leave it to them."
+            f"epochs must be tasks * epochs_per_task = {config.tasks * config.epochs_per_task} "
+            f"(the default), got {config.epochs}."
         )
 
 
 def _check_method(bound: BoundMethod, bound_learner: BoundLearner) -> None:
     if bound.minibatches > 1:
         raise ValueError(
-            "switch_minibatch must be false in a continual run, whose steps see one batch, got "
+            "switch_minibatch must be false in a continual run, whose steps have one batch; got "
             f"method={str(bound)!r}."
         )
     if bound.example_fraction is not None and bound_learner.is_meta:
         raise ValueError(
-            f"method {bound.name} selects examples by their loss, which a meta loss does not "
-            f"have; it needs learner='er', got {bound_learner.name!r}."
+            f"learner must be 'er' for the method {bound.name}, which selects examples by their "
+            f"loss (a meta loss has no loss per example), got {bound_learner.name!r}."
         )

@@ -9,7 +9,7 @@ the runs that are missing and writes the result. A new recipe is a new module, n
     def _cells(scale):                       # scale: "laptop", "gpu" or "paper"
         return [
             cell(bed, row, method)           # row: label; method: "sam:rho=0.05"
-            for bed in beds.lookbehind(scale)            # a bed: column, config, default radii
+            for bed in beds.lookbehind(scale)        # a testbed: column, config, default radii
             for row, method in METHODS.items()
         ]
 
@@ -20,7 +20,7 @@ the runs that are missing and writes the result. A new recipe is a new module, n
         quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
         draw=drawings.rows("test_accuracy"),
         choices=["k and alpha of each cell are not stated: k = 5, alpha = 0.5."],
-        limits={"laptop": "One bed stands for five pairs of dataset and network."},
+        limits={"laptop": "One testbed stands for five pairs of dataset and network."},
         published={"CIFAR-10, ResNet-34": {"SAM": (95.80, 0.07)}},
         against={"Lookbehind-SAM": "SAM"},   # paired differences
     )

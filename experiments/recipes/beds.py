@@ -1,4 +1,4 @@
-"""Datasets, networks and training settings of the papers' columns, at each scale.
+"""Testbeds: dataset, network and training settings of the papers' columns, at each scale.
 
 Budgets of the scale ``gpu`` are estimates from the networks' operations (28 gradients a step for
 the twelve rows of Table 1, 25 minutes, 40% of an H100's bfloat16 peak); not measured on a GPU.
@@ -14,7 +14,7 @@ from experiments.recipes.recipe import GPU, LAPTOP, PAPER, Cell
 
 
 class Bed(NamedTuple):
-    """What all methods of a column are trained on.
+    """A testbed: dataset, network and training settings, the same for all methods of a column.
 
     Attributes:
       column: label of the column.
@@ -29,7 +29,7 @@ class Bed(NamedTuple):
     asam_rho: float
 
     def with_changes(self, **changes: Any) -> "Bed":
-        """The bed with other values of some config keys."""
+        """The testbed with other values of some config keys."""
         config = deepcopy(self.config)
         config.update(changes)
         return self._replace(config=config)
@@ -46,13 +46,13 @@ def cell(
     y: float | None = None,
     **changes: Any,
 ) -> Cell:
-    """The cell of a method on a bed.
+    """The cell of a method on a testbed.
 
     Args:
-      bed: the bed.
+      bed: the testbed.
       row: label of the row.
-      method: the method; ``{rho}`` and ``{asam_rho}`` stand for the bed's radii.
-      column: label of the column, if not the bed's.
+      method: the method; ``{rho}`` and ``{asam_rho}`` stand for the testbed's radii.
+      column: label of the column, if not the testbed's.
       series: the line of a figure; the row's label by default.
       x: horizontal coordinate in a figure.
       y: vertical coordinate in a heat map.
@@ -63,9 +63,9 @@ def cell(
     return Cell(row, bed.column if column is None else column, config, series or row, x, y)
 
 
-# The laptop's bed: half of the digits' training images, 40% of their labels wrong, small batches,
-# and epochs enough for the base optimizer to learn every wrong label by heart. Radii, rate and
-# length were chosen on a quarter of the training set held out, never on the test set.
+# The testbed of scale laptop: half of the digits' training images, 40% of their labels wrong, small
+# batches, and enough epochs for the base optimizer to memorize every wrong label. Radii, rate and
+# number of epochs were chosen on a quarter of the training set held out, never on the test set.
 _LAPTOP = {
     "label_noise": 0.4,
     "train_examples": 704,
@@ -146,7 +146,7 @@ def aesam(scale: str, pairs: list[tuple[str, str]] = AESAM) -> list[Bed]:
 
 
 def aesam_networks(scale: str, pairs: list[tuple[str, str]]) -> list[Bed]:
-    """Likewise, where an item is about several networks; two of them at scale laptop."""
+    """The same for tables and figures about several networks; two networks at scale laptop."""
     if scale == LAPTOP:
         return [laptop(network) for network in _LAPTOP_NETWORKS]
     return aesam(scale, pairs)

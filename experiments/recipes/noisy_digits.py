@@ -1,4 +1,4 @@
-"""The methods on the bed ``configs/noisy_digits.py``: searched grids, and the settings chosen.
+"""The methods on the testbed ``configs/noisy_digits.py``: searched grids and chosen settings.
 
 ``python -m experiments.demo --search`` repeats the search (:mod:`experiments.recipes.search`): 16
 settings of every method on one seed, the best four on two more, by the accuracy after the last
@@ -13,7 +13,7 @@ Setting = Mapping[str, float]
 
 
 class Row(NamedTuple):
-    """A method, and what is searched.
+    """A method with the grid of its search.
 
     Attributes:
       method: method string; ``{name}`` stands for a value of the setting.

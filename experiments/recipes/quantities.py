@@ -88,7 +88,7 @@ def measured(
     decimals: int = 4,
     higher_is_better: bool | None = False,
 ) -> Quantity:
-    """A quantity computed from what a measure of ``experiments.analyze`` found for the run."""
+    """A quantity computed from the result of a measure of ``experiments.analyze``."""
     return Quantity(
         key,
         label,

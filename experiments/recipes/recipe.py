@@ -20,7 +20,7 @@ class Cell(NamedTuple):
     Attributes:
       row: label of the row; unique within its column.
       column: label of the column, or of the figure's panel.
-      config: the runs' config; its ``seed`` is set by the engine.
+      config: the runs' config; its ``seed`` is replaced by that of each run.
       series: the line of a figure that the point belongs to.
       x: the point's coordinate on the horizontal axis.
       y: the point's coordinate on the vertical axis of a heat map.
@@ -40,8 +40,8 @@ class RunResult(NamedTuple):
     Attributes:
       config: its config.
       history: the metrics of each epoch.
-      final: numbers of whole sets at the end of the run (``Task.measure``, ``continual.json``).
-      measures: name of a measure -> what ``experiments.analyze`` computes for the run.
+      final: metrics at the end of the run (of ``Task.measure``, or ``continual.json``).
+      measures: name of a measure of ``experiments.analyze`` -> its result for the run.
       peers: row -> the run with the same column and seed in that row.
     """
 
@@ -59,8 +59,8 @@ class Quantity(NamedTuple):
       key: name in the JSON file.
       label: heading of the column, or label of the axis, with the unit.
       value: ``run -> number, array, or None`` (the run does not have the quantity).
-      decimals: digits behind the point in tables.
-      higher_is_better: direction of an improvement; None if neither is one.
+      decimals: number of decimals in tables.
+      higher_is_better: direction of an improvement; None if neither direction is an improvement.
     """
 
     key: str
@@ -91,19 +91,19 @@ class Recipe(NamedTuple):
     """A table or figure of a paper.
 
     Attributes:
-      title: what it shows, as a heading.
+      title: the heading.
       cells: ``scale -> cells``.
       seeds: scale -> number of seeds.
-      quantities: what is taken from each run; the first one is the main one, which is compared
+      quantities: the numbers taken from each run; the first one is the main one, which is compared
         between rows.
       draw: ``result -> figure``.
-      choices: what the paper leaves open, and the choice made here; one sentence each.
+      choices: settings that the paper leaves open, with the choice made here; one sentence each.
       limits: scale -> what this scale cannot show.
       published: the paper's numbers for the main quantity.
       against: row -> the row of the same column that it is compared with.
       measures: ``scale -> measures`` that the quantities need.
       t_test: whether the paper has a pairwise t-test; its p-values are then in the table.
-      command: the command that does the runs: ``train`` or ``continual``.
+      command: the command that does the runs: ``train``, ``translation`` or ``continual``.
     """
 
     title: str
@@ -160,7 +160,7 @@ class Comparison(NamedTuple):
 
 
 class CellResult(NamedTuple):
-    """What the runs of a cell came to.
+    """The results of the runs of a cell.
 
     Attributes:
       cell: the cell.

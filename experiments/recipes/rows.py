@@ -1,4 +1,4 @@
-"""Method strings of the papers' rows. ``{rho}`` and ``{asam_rho}`` are filled in by the bed."""
+"""Method strings of the papers' rows. The testbed fills in ``{rho}`` and ``{asam_rho}``."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ LAST_EPOCH = (
 
 
 def default_k(scale: str, column: str) -> int:
-    """K of the rows for which the paper does not state it."""
+    """The k of the rows for which the paper does not state one."""
     return 2 if scale == GPU or "ImageNet" in column else 5
 
 
@@ -94,10 +94,11 @@ AESAM_CHOICES = (
     "ESAM's fractions are not stated: beta = 0.6, gamma = 0.5, as its paper has them.",
 )
 LAPTOP_BED = (
-    "Digits with 40% wrong training labels, a ResNet of six layers: one bed stands for all pairs "
-    "of dataset and network, so nothing is learned about differences between them; 360 test images "
-    "make the accuracy of one run uncertain by about two points, hence the paired differences. The "
-    "radii are larger than the papers' (0.2 and 2.0), chosen on held-out training images."
+    "Digits with 40% wrong training labels, a ResNet of six layers: one testbed stands for all "
+    "pairs of dataset and network, so nothing is learned about differences between them; 360 test "
+    "images make the accuracy of one run uncertain by about two points, hence the paired "
+    "differences. The radii are larger than the papers' (0.2 and 2.0), chosen on held-out training "
+    "images."
 )
 GPU_BUDGET = (
     "A fifth of the training images and fewer epochs: accuracies are far below the papers', and "

@@ -1,4 +1,4 @@
-"""Charts of results: points, lines, heat maps, points, distributions; one figure of panels each."""
+"""Charts of results: points, lines, curves, heat maps and distributions, in figures of panels."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ def curves(panel: plt.Axes, series: Mapping[str, Series], named: Mapping[str, St
 
 
 def scatter(panel: plt.Axes, series: Mapping[str, Series], named: Mapping[str, Style]) -> None:
-    """Points with deviations in both directions, joined in their order, growing along it."""
+    """Points with deviations in both directions, joined in their order, with growing markers."""
     for name, points in series.items():
         style = named[name]
         panel.errorbar(
@@ -163,7 +163,7 @@ def heat_map(
 
 
 def histogram(panel: plt.Axes, samples: np.ndarray, bins: int = 30) -> None:
-    """A histogram of samples beside the normal density of the same mean and deviation."""
+    """A histogram of samples, and the normal density of the same mean and deviation."""
     samples = samples[np.isfinite(samples)]
     panel.hist(samples, bins, density=True, color="#56B4E9", edgecolor="white", linewidth=0.4)
     mean, std = samples.mean(), samples.std(ddof=1)

@@ -66,6 +66,12 @@ def test_non_run_folder_error_lists_nearby_runs(run, tmp_path):
     assert "config.json cannot be read" in error_of(run)
 
 
+def test_a_run_of_another_task_raises(run):
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"classification"', '"multi_head"'))
+    assert f"{run} must hold a run of the task 'classification', got 'multi_head'" in error_of(run)
+
+
 def test_error_for_a_run_without_checkpoints_lists_its_content(run):
     shutil.rmtree(run / "checkpoints" / "1" / "state")
     assert f"checkpoint 1 of {run} cannot be read" in error_of(run, "--epoch=1")

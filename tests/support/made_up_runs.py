@@ -16,9 +16,9 @@ def made_up(plan):
         for run in runs:
             measures = {each.name: _measure(each, run.config, rng) for each in plan.measures}
             history = _history(run.config, rng)
-            of_column = peers.setdefault((cell.column, run.config.seed), {})
-            result = RunResult(run.config, history, history[-1], measures, of_column)
-            of_column[cell.row] = by_seed[run.config.seed] = result
+            same_column = peers.setdefault((cell.column, run.config.seed), {})
+            result = RunResult(run.config, history, history[-1], measures, same_column)
+            same_column[cell.row] = by_seed[run.config.seed] = result
         found.append(by_seed)
     return found
 

@@ -15,7 +15,7 @@ CHOICES = (
 SEEDS = {"laptop": 3, "gpu": 2, "paper": 5}
 LIMITS = {
     LAPTOP: rows.LAPTOP_BED.replace(
-        "a ResNet of six layers: one bed stands",
+        "a ResNet of six layers: one testbed stands",
         "a ResNet of six layers and a WRN-10-1: they stand",
     ),
     "gpu": rows.GPU_BUDGET,

@@ -156,8 +156,8 @@ def _l13(evidence: Evidence) -> Iterable[Finding]:
     for column in evidence.columns(recipe, "SAM, then Lookbehind"):
         rows = evidence.rows(recipe, column)
         for k in dict.fromkeys(row.split(",")[0] for row in rows):
-            of_k = [row for row in rows if row.startswith(f"{k},")]
-            yield from larger(recipe, of_k[0], of_k[-2], column=column)(evidence)
+            same_k = [row for row in rows if row.startswith(f"{k},")]
+            yield from larger(recipe, same_k[0], same_k[-2], column=column)(evidence)
 
 
 def _l17(evidence: Evidence) -> Iterable[Finding]:
@@ -174,8 +174,8 @@ def _l18(evidence: Evidence) -> Iterable[Finding]:
     for column in evidence.columns(recipe):
         rows = evidence.rows(recipe, column)
         for family in _FAMILIES:
-            of_family = [row for row in rows if row.startswith(f"{family},")]
-            for small, large in itertools.pairwise(of_family):
+            same_family = [row for row in rows if row.startswith(f"{family},")]
+            for small, large in itertools.pairwise(same_family):
                 yield from smaller(recipe, large, small, "mean_alpha", column=column)(evidence)
         for row in rows:
             before, after = (

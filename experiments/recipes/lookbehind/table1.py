@@ -56,7 +56,7 @@ def methods(k: int, alpha: float) -> dict[str, str]:
 
 
 def cells(scale: str) -> list[Cell]:
-    """All rows on all beds."""
+    """All rows on all testbeds."""
     return [
         beds.cell(bed, row, method)
         for bed in beds.lookbehind(scale)

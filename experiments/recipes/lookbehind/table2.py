@@ -9,7 +9,7 @@ from experiments.recipes.recipe import GPU, LAPTOP, Cell, Quantity, Recipe, RunR
 
 
 class Row(NamedTuple):
-    """Hyper-parameters of a row in a column.
+    """Hyperparameters of a row in a column.
 
     Attributes:
       rate: learning rate.

@@ -29,7 +29,7 @@ def _columns(scale: str) -> list[tuple[str, ConfigDict, dict[str, float]]]:
         return [("OpenStack messages, Transformer (BLEU)", translation.get_config(), radii)]
     if scale != PAPER:
         return [("Multi30k, Transformer (BLEU)", translation.get_config("multi30k"), radii)]
-    vit = translation.get_config()  # the defaults of this recipe's command; the text's keys idle
+    vit = translation.get_config()  # the defaults of this recipe's command; keys of text are unused
     setup = vit_finetune.get_config()
     vit.update({key: value for key, value in setup.items() if value is not None})
     vit.pretrained = "ViT-B_16-224.npz"
