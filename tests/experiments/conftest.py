@@ -1,4 +1,4 @@
-"""A small set-up that every test of the experiments can afford."""
+"""Fixtures of the experiments' tests: a small model and small runs."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from tests.support.dense_model import Dense
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
-    """Runs that go on in another process or object do not compile what was compiled before."""
+    """A compilation cache, so that runs resumed in another process or object do not recompile."""
     with pytest.MonkeyPatch.context() as patch:
         settings = {
             "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
@@ -51,7 +51,7 @@ def runs(_tiny_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def analyzed(runs, tmp_path_factory):
-    """Where an analysis of all of them is."""
+    """The folder of an analysis of all runs."""
     output = tmp_path_factory.mktemp("analysis")
     analysis_of(runs.values(), output)
     return output

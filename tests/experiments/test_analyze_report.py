@@ -1,4 +1,4 @@
-"""What ``experiments.analyze`` draws and writes: figures, and a report that needs no other file."""
+"""Figures of ``experiments.analyze``, and its report, which needs no other file."""
 
 import base64
 import re

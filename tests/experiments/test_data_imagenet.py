@@ -141,6 +141,6 @@ def test_invalid_splits_raise(data_dir, options, message):
     ("batch_size", "processes", "message"),
     [(20, 1, r"in \[1, 19\], got 20"), (3, 2, "a multiple of the 2 processes, got 3")],
 )
-def test_impossible_batch_sizes_are_refused(splits, batch_size, processes, message):
+def test_impossible_batch_sizes_raise(splits, batch_size, processes, message):
     with pytest.raises(ValueError, match=f"batch_size must be {message}"):
         train_batches(splits, batch_size, processes=processes)

@@ -30,7 +30,7 @@ def test_data_that_is_not_there_is_asked_for(name, tmp_path):
     assert str(tmp_path / name) in str(error.value)
 
 
-def test_data_in_a_format_without_random_access_is_refused(tmp_path):
+def test_data_in_a_format_without_random_access_raises(tmp_path):
     write_tfds("cifar10", tmp_path, {"train": 1, "test": 1}, cifar_example)
     info = next(tmp_path.glob("cifar10/*/dataset_info.json"))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))

@@ -105,13 +105,13 @@ def test_an_unknown_model_lists_the_valid_ones(name):
         ("vit_s0", r"image_size must be a multiple of the patch size 0, got 32"),
     ],
 )
-def test_numbers_that_make_no_model_are_refused(name, message):
+def test_sizes_without_a_model_raise(name, message):
     with pytest.raises(ValueError, match=message):
         models.build(name, 10, 3, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize(("depth", "alpha"), [(9, 6), (2, 6), (8, -1)])
-def test_a_pyramidnet_that_does_not_exist_is_refused(depth, alpha):
+def test_a_pyramidnet_that_does_not_exist_raises(depth, alpha):
     with pytest.raises(ValueError, match=rf"of a PyramidNet must be .*, got ({depth}|{alpha})\."):
         PyramidNet(10, 3, depth=depth, alpha=alpha, rngs=nnx.Rngs(0))
 

@@ -153,14 +153,14 @@ def test_another_width_names_the_shapes_and_leaves_the_model_alone(weights, save
 
 
 @pytest.mark.parametrize("shape", [(1, 9, WIDTH), (10, WIDTH), (1, 1, WIDTH)])
-def test_positions_that_are_no_grid_are_refused(shape, weights, save):
+def test_positions_that_are_not_a_grid_raise(shape, weights, save):
     weights["Transformer/posembed_input/pos_embedding"] = np.zeros(shape)
     with pytest.raises(ValueError, match=r"pos_embedding: expected \(1, 10, 8\), is"):
         load_vit_checkpoint(save(weights), make_shapes())
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_file_is_refused(keep, weights, save):
+def test_a_truncated_file_raises(keep, weights, save):
     path = save(weights)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
@@ -168,7 +168,7 @@ def test_a_truncated_file_is_refused(keep, weights, save):
         load_vit_checkpoint(path, make_shapes())
 
 
-def test_a_damaged_or_other_file_is_refused(weights, save, tmp_path):
+def test_a_damaged_or_other_file_raises(weights, save, tmp_path):
     path = save(weights)
     content = bytearray(path.read_bytes())
     content[content.index(weights["cls"].tobytes())] ^= 255  # the archive's checksum tells
@@ -182,7 +182,7 @@ def test_a_damaged_or_other_file_is_refused(weights, save, tmp_path):
         load_vit_checkpoint(tmp_path / "nowhere.npz", make_shapes())
 
 
-def test_images_of_another_size_are_refused():
+def test_images_of_another_size_raise():
     with pytest.raises(ValueError, match=r"built for \(12, 12\) images, got \(8, 8\)"):
         make_shapes()(jnp.zeros((1, 8, 8, 3)))
 

@@ -32,7 +32,7 @@ def by_flags(processes):
 
 
 def by_slurm(processes):
-    """What Slurm tells each task of a node."""
+    """The variables that Slurm sets in the environment of each task of a node."""
     port = {"JAX_COORDINATOR_PORT": str(free_port())}  # Slurm's is made from the job's number
     job = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": str(processes)}
     ids = [{"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(processes)]

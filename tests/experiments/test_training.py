@@ -24,7 +24,7 @@ def steps_of(config, number):
 
 @pytest.fixture(scope="module")
 def after_sgd(_tiny_model):
-    """What one step of SGD on the same batch from the same weights reports and keeps."""
+    """State and metrics after one step of SGD on the same batch from the same weights."""
     config = digits.get_config()
     config.update(model="tiny", method="sgd")
     return steps_of(config, 1)

@@ -1,4 +1,4 @@
-"""Each mistake in a setup is found and named, and a right setup raises no alarm."""
+"""Each mistake in a setup is found and described, and a correct setup has no problems."""
 
 import functools
 

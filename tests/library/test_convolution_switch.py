@@ -1,4 +1,4 @@
-"""The rewrite of CPU convolutions can be switched off, and gives way on an unknown JAX."""
+"""The rewrite of CPU convolutions can be switched off, and is skipped on an unsupported JAX."""
 
 import sys
 import warnings

@@ -120,7 +120,7 @@ def numbers(x):
 
 
 def by_vmap(tx):
-    # out_axes=None refuses what differs between the microbatches.
+    # out_axes=None raises for results that differ between the microbatches.
     mapped = jax.vmap(
         make_step(tx, "data"), axis_name="data", in_axes=(None, None, 0), out_axes=None
     )

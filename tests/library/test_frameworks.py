@@ -1,4 +1,4 @@
-"""Weights of the neural-network libraries that people use with Optax."""
+"""Weights of the neural-network libraries that are used with Optax."""
 
 import equinox as eqx
 import flax.linen as nn

@@ -166,7 +166,7 @@ def test_the_state_of_a_rule_follows_the_plain_gradient_that_devices_share(name,
 
     if sync is None:
         train = lambda w, state: step(w, state, centres.mean(0))
-    else:  # out_axes=None refuses a state that differs between the devices
+    else:  # out_axes=None raises for a state that differs between the devices
         mapped = jax.vmap(step, in_axes=(None, None, 0), out_axes=None, axis_name="data")
         train = lambda w, state: mapped(w, state, centres)
     train = jax.jit(train)

@@ -75,7 +75,7 @@ def test_limits_are_sam_or_the_optimizer(limit, expected):
 
 
 def emitted(method, plain, perturbed):
-    """What a method descends along, with given gradients at the weights and beside them."""
+    """The gradient that a method emits, for given plain and perturbed gradients."""
     w = jnp.zeros(2)
     updates, _ = method.update(plain, method.init(w), w, grad_fn=lambda p, i: perturbed)
     return np.asarray(updates)
@@ -213,7 +213,7 @@ def test_filters_share_the_averaged_gradient_between_unsynced_devices():
         state = tx.init(w)
         return tx.update(g, state, w, grad_fn=lambda p, i: p + g)[1]
 
-    # out_axes=None refuses a state that differs between the devices.
+    # out_axes=None raises for a state that differs between the devices.
     state = jax.vmap(step, axis_name="data", out_axes=None)(grads)
     np.testing.assert_allclose(optax.tree.get(state, "mean"), grads.mean(0), rtol=1e-12)
 

@@ -92,7 +92,7 @@ def check(grad_fn, params, tolerance=1e-5):
 
 
 def convolutions(text):
-    """How often each form of convolution occurs in a StableHLO text."""
+    """The number of occurrences of each form of convolution in a StableHLO text."""
     forms = re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", text)
     assert forms
     return collections.Counter(forms)

@@ -1,4 +1,4 @@
-"""Kills a run at random moments and compares what it ends with with an uninterrupted run.
+"""Kills a run at random moments and compares its result with that of an uninterrupted run.
 
 python -m tests.support.kill_and_resume KILLS [--command=experiments.continual] [FLAG ...]
 

@@ -1,4 +1,4 @@
-"""Results of runs that never happened, for tests of tables and figures."""
+"""Random results in place of those of runs, for tests of tables and figures."""
 
 import numpy as np
 
