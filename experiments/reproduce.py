@@ -35,7 +35,7 @@ _MAINS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line and does what it asks for."""
+    """Parses the command line and runs the requested mode."""
     options = parser().parse_args(arguments)
     logging.set_verbosity(logging.WARNING)
     with cli.user_errors():
@@ -67,7 +67,7 @@ def reproduce(plans: Sequence[Plan], options: argparse.Namespace) -> None:
 
 
 def make_plans(options: argparse.Namespace) -> Iterable[Plan]:
-    """The plans of the recipes that are asked for."""
+    """The plans of the requested recipes."""
     names = options.names or (["all"] if options.list else [])
     if not names:
         raise ValueError(f"name at least one of: {', '.join(recipes.names())}, all.")
@@ -123,7 +123,7 @@ def _missing(plans: Iterable[Plan]) -> list[Run]:
 
 
 def _share_compiled_programs(root: Path) -> None:
-    """Keeps compiled programs beside the runs: many runs differ in their seed only."""
+    """Keeps compiled programs in the folder of the runs: many differ in their seed only."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str((root / ".compiled").absolute()))
         # Also the small programs that make initial weights, of which there are many.

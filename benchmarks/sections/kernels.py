@@ -21,7 +21,7 @@ _TARGET = "H200"
 
 
 def measure(setup: Setup) -> Table:
-    """Compiles every method on ResNet-18, whatever the machine."""
+    """Compiles every method on ResNet-18; the result does not depend on the machine."""
     del setup
     title = f"Kernels of ResNet-18 steps for an {_TARGET}, compiled and not run"
     if not is_available(_TARGET):

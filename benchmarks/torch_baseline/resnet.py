@@ -11,7 +11,7 @@ def _conv(channels_in: int, channels: int, size: int, stride: int) -> nn.Conv2d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, each normalized before its activation."""
+    """Two 3x3 convolutions and a shortcut, each normalized before its activation."""
 
     def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()

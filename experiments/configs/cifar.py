@@ -19,7 +19,7 @@ _RECIPES = {
 
 
 def get_config(recipe: str = "lookbehind") -> ConfigDict:
-    """Returns the defaults; ``base.py`` says what each key means.
+    """Returns the defaults; ``base.py`` documents each key.
 
     Models of the papers are ``resnet18``, ``resnet34``, ``resnet50``, ``resnet32``, ``wrn28_2``,
     ``wrn28_10``, ``pyramidnet110`` (300 epochs) and ``vit_s4`` (1200 epochs). The AE-SAM paper

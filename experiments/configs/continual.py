@@ -37,7 +37,7 @@ _STREAMS = {
 
 
 def get_config(stream: str = "digits") -> ConfigDict:
-    """Returns the defaults; ``base.py`` explains the other keys.
+    """Returns the defaults; ``base.py`` documents the other keys.
 
     Args:
       stream: "digits" (5 tasks of 2 classes), "cifar100" (20 of 5) or "tiny" (40 of 5).

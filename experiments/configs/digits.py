@@ -6,7 +6,7 @@ from experiments.configs import base
 
 
 def get_config() -> ConfigDict:
-    """Returns the defaults; ``base.py`` says what each key means."""
+    """Returns the defaults; ``base.py`` documents each key."""
     config = base.get_config()
     config.dataset = "digits"
     config.label_noise = 0.2

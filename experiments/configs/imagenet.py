@@ -11,7 +11,7 @@ from experiments.configs import base
 
 
 def get_config() -> ConfigDict:
-    """Returns the defaults; ``base.py`` says what each key means."""
+    """Returns the defaults; ``base.py`` documents each key."""
     config = base.get_config()
     config.dataset = "imagenet2012"
     config.model = "resnet50_imagenet"

@@ -10,7 +10,7 @@ from experiments.configs import digits
 
 
 def get_config() -> ConfigDict:
-    """Returns the defaults; ``base.py`` says what each key means."""
+    """Returns the defaults; ``base.py`` documents each key."""
     config = digits.get_config()
     config.label_noise = 0.4
     config.batch_size = 32

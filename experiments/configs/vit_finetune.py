@@ -17,7 +17,7 @@ from experiments.configs import imagenet
 
 
 def get_config() -> ConfigDict:
-    """Returns the defaults; ``base.py`` says what each key means."""
+    """Returns the defaults; ``base.py`` documents each key."""
     config = imagenet.get_config()
     config.model = "vit_b16"
     config.epochs = 15

@@ -33,7 +33,7 @@ class ZeroPadding(nnx.Module):
 
 
 class BasicBlock(nnx.Module):
-    """Two 3x3 convolutions beside a shortcut, each normalized before its activation."""
+    """Two 3x3 convolutions and a shortcut, each normalized before its activation."""
 
     expansion: ClassVar[int] = 1
 
@@ -57,7 +57,7 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """A 3x3 convolution between two 1x1 ones, beside a shortcut.
+    """A 3x3 convolution between two 1x1 ones, and a shortcut.
 
     The 3x3 convolution has the stride, as in torchvision and pytorch-cifar; in the paper the first
     1x1 has it.

@@ -46,7 +46,7 @@ class Block(nnx.Module):
 class ViT(nnx.Module):
     """Patches and a class token, learned positions, encoder blocks, classifier on the class token.
 
-    Weights are float32, whatever ``dtype`` says, and so are the logits.
+    Weights and logits are float32 for any ``dtype``.
 
     Args:
       num_classes: number of classes.

@@ -16,7 +16,7 @@ from experiments.models.layers import Layers, image_mean
 
 
 class Block(nnx.Module):
-    """Two 3x3 convolutions beside a shortcut, each behind its normalization and activation."""
+    """Two 3x3 convolutions, each after normalization and activation, and a shortcut."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, layers: Layers):
         self.norm1 = layers.norm(channels_in)

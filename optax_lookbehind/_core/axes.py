@@ -125,7 +125,7 @@ def _tracked_axes(axis_name: AxisName) -> tuple[str, ...]:
 
 
 def _varying_axes(x: Any) -> frozenset[str]:
-    """The mesh axes over which the type of ``x`` says that it varies."""
+    """The mesh axes over which ``x`` varies according to its type."""
     aval = jax.typeof(x)
     if hasattr(aval, "vma"):  # JAX before 0.10
         return aval.vma

@@ -58,7 +58,7 @@ class SharpnessAwareUpdateFn(Protocol):
       gradient (scaled so that both kinds of step are about equally long), and its schedules,
       counters and keys advance as on every training step.
     * It forwards the extra arguments that it does not use to whatever it wraps.
-    * It emits a gradient, and its state (or a part of it) says so: see
+    * It emits a gradient, and its state (or a part of it) has the property ``emits_gradient``: see
       :class:`SharpnessAwareState`.
     """
 

@@ -29,7 +29,7 @@ _CACHE = "decoded-{}.npz"
 
 
 def load(data_dir: str | None = None) -> Dataset:
-    """Reads the whole dataset: decoded once, then from a file beside the images.
+    """Reads the whole dataset; decoded images are cached in a file next to them.
 
     Args:
       data_dir: the folder ``tiny-imagenet-200``, or the one that it is in; default None: the

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from experiments.models import initializers
 from experiments.models.sequence.attention import Attention, KeysAndValues
 
-PADDING = 0  # the token that stands for none
+PADDING = 0  # the padding token
 
 _EPSILON = 1e-5  # PyTorch's LayerNorm
 
@@ -227,7 +227,7 @@ class Transformer(nnx.Module):
         source_mask: jax.Array,
         rngs: nnx.Rngs | None = None,
     ) -> jax.Array:
-        """Logits of each next token, given the encoded source and where it is no padding."""
+        """Logits of each next token; ``source_mask`` is False where the source is padding."""
         length = target.shape[1]
         x = self._embed(self.target_embedding, target, jnp.arange(length), rngs)
         causal = jnp.tri(length, dtype=bool)
