@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test test-all bench lint format
+.PHONY: venv demo test test-all bench lint format docs dist
 
 venv: .venv/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[experiments,curvature,bench,test,dev]"
+	$(BIN)/pip install --quiet --editable ".[experiments,curvature,bench,test,dev,docs]"
 	touch $@
 
 demo: venv  # trains on real digits and draws a table and a figure, in minutes on a laptop
@@ -32,3 +32,11 @@ lint: venv
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: venv  # the site, in docs/_build/html; a warning or a broken link within the site is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs docs/_build/html
+
+dist: venv  # wheel and sdist in dist/, checked as the package index checks them
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
