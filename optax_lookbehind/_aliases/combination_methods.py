@@ -27,6 +27,19 @@ def gsam(
     The authors let ``rho`` follow the learning rate, from 0.6 to 0.1 for Vision Transformers: an
     Optax schedule, such as ``lambda t: 0.1 + 0.5 * learning_rate(t) / learning_rate_max``.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      alpha: weight of the plain gradient's orthogonal part, >= 0; or an Optax schedule. 0 is SAM.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Zhuang et al., `GSAM <https://arxiv.org/abs/2203.08065>`_, ICLR 2022.
     """
@@ -49,6 +62,19 @@ def gnp(
 
     ``multistep(sam_perturbation(rho), combine=weighted(alpha))``: see :func:`weighted`. The paper's
     penalty weight is ``lambda = alpha * rho``.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      alpha: weight of the perturbed gradient, >= 0; or an Optax schedule. 1 is SAM.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Zhao et al., `GNP <https://arxiv.org/abs/2202.03599>`_, ICML 2022.
@@ -74,6 +100,19 @@ def wsam(
     :func:`weighted`. ``gamma`` is in [0, 1): 0 is the plain gradient, 0.5 is SAM and the default
     weighs the sharpness nine times as much as SAM. The authors recommend :func:`wsam_decoupled`.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      gamma: weight of the sharpness, in [0, 1).
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Yue et al., `WSAM <https://arxiv.org/abs/2305.15817>`_, KDD 2023.
     """
@@ -94,6 +133,18 @@ def stable_sam(
     """SAM's direction with the plain gradient's length (Stable SAM). 2 gradients.
 
     ``multistep(sam_perturbation(rho), combine=renormalized())``: see :func:`renormalized`.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Tan et al., `Stable SAM <https://arxiv.org/abs/2401.07250>`_, JMLR 2025.
@@ -116,6 +167,20 @@ def saner(
     """SAM for noisy labels: shrinks components smaller than the plain gradient's. 2 gradients.
 
     ``multistep(sam_perturbation(rho), combine=down_weighted(alpha))``: see :func:`down_weighted`.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      alpha: how much of the smaller components is taken away, in [0, 1]; or an Optax schedule. 0 is
+        SAM.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Luong et al., `SANER <https://arxiv.org/abs/2411.17132>`_, AISTATS 2026.

@@ -28,6 +28,25 @@ def lookbehind_sam(
     ``optax.chain(lookbehind_sam(5, 0.05, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
     ``optax.sgd(0.1)``, or tune the rate anew.
 
+    Args:
+      k: number of ascent steps, >= 1.
+      rho: length of each ascent step, > 0, in the units of the weights; or an Optax schedule.
+      alpha: the slow step size: a number in (0, 1], an Optax schedule, ``"adaptive"`` or
+        ``"adaptive_per_tensor"``.
+      fast_optimizer: an Optax optimizer for the fast weights; the result is then the final update,
+        and nothing is chained behind.
+      switch_minibatch: whether inner step ``i`` runs on minibatch ``i``: ``2k`` gradients.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient, or with
+      ``fast_optimizer`` the final update.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`lookbehind`.
+
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.
     """
@@ -63,6 +82,28 @@ def lookbehind_asam(
     rate by that, as in
     ``optax.chain(lookbehind_asam(5, 0.5, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
     ``optax.sgd(0.1)``, or tune the rate anew.
+
+    Args:
+      k: number of ascent steps, >= 1.
+      rho: length of each ascent step in the scaled coordinates, > 0; or an Optax schedule.
+      alpha: the slow step size: a number in (0, 1], an Optax schedule, ``"adaptive"`` or
+        ``"adaptive_per_tensor"``.
+      eta: added to ``|w|`` so that weights at zero can move, >= 0.
+      mask: a pytree of bools like the weights, or a callable to one: where False, the ball does not
+        scale with the weight; None scales everywhere. See :func:`asam_perturbation`.
+      fast_optimizer: an Optax optimizer for the fast weights; the result is then the final update,
+        and nothing is chained behind.
+      switch_minibatch: whether inner step ``i`` runs on minibatch ``i``: ``2k`` gradients.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient, or with
+      ``fast_optimizer`` the final update.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`lookbehind`.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.

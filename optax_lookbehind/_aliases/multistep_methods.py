@@ -24,6 +24,18 @@ def sam(
     :func:`sam_perturbation` for ``rho``. The Lookbehind paper uses
     ``rho=0.05`` on CIFAR-10.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Foret et al., `Sharpness-Aware Minimization <https://arxiv.org/abs/2010.01412>`_, 2021.
     """
@@ -46,6 +58,21 @@ def asam(
     :func:`asam_perturbation` for the rest. The Lookbehind paper
     uses ``rho=0.5`` on CIFAR-10.
 
+    Args:
+      rho: radius of ASAM's ball, > 0, about ten times SAM's; or an Optax schedule.
+      eta: added to ``|w|`` so that weights at zero can move, >= 0.
+      mask: a pytree of bools like the weights, or a callable to one: where False, the ball does not
+        scale with the weight; None scales everywhere. See :func:`asam_perturbation`.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Kwon et al., `ASAM <https://arxiv.org/abs/2102.11600>`_, 2021.
     """
@@ -65,6 +92,20 @@ def multistep_sam(
     """SAM with ``k`` ascent steps of length ``rho`` each. ``k + 1`` gradients.
 
     ``multistep(sam_perturbation(rho), k, average=average)``: see :func:`multistep`.
+
+    Args:
+      k: number of ascent steps, >= 1.
+      rho: length of each ascent step, > 0, in the units of the weights; or an Optax schedule.
+      average: whether to emit the mean of the k perturbed gradients instead of the last.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
     """
     return multistep(
         sam_perturbation(rho),
@@ -88,6 +129,23 @@ def multistep_asam(
     """ASAM with ``k`` ascent steps. ``k + 1`` gradients.
 
     ``multistep(asam_perturbation(rho, eta, mask), k, average=average)``: see :func:`multistep`.
+
+    Args:
+      k: number of ascent steps, >= 1.
+      rho: length of each ascent step in the scaled coordinates, > 0; or an Optax schedule.
+      average: whether to emit the mean of the k perturbed gradients instead of the last.
+      eta: added to ``|w|`` so that weights at zero can move, >= 0.
+      mask: a pytree of bools like the weights, or a callable to one: where False, the ball does not
+        scale with the weight; None scales everywhere. See :func:`asam_perturbation`.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
     """
     return multistep(
         asam_perturbation(rho, eta, mask),
@@ -112,6 +170,20 @@ def esam(
     :func:`stochastic_perturbation`. This is ESAM's stochastic weight perturbation; for its
     sharpness-sensitive data selection build the ``grad_fn`` with
     :func:`sharpest_examples_grad_fn`.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      beta: the probability of perturbing a weight, in (0, 1].
+      key: a seed or a ``jax.random.key``, kept in the state.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Du et al., `ESAM <https://arxiv.org/abs/2110.03141>`_, ICLR 2022.

@@ -24,6 +24,20 @@ def sam_on(
     and shifts of the normalization layers and False elsewhere; good radii are larger than SAM's.
     (A callable needs ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      mask: a pytree of bools like the weights (or a prefix of it), or a callable from weights to
+        one: True on the weights to perturb.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Mueller et al., `SAM-ON <https://arxiv.org/abs/2306.04226>`_, NeurIPS 2023.
     """
@@ -45,6 +59,18 @@ def usam(
     ``multistep(optax.scale_by_learning_rate(rho, flip_sign=False))``: see :func:`multistep`.
     ``rho`` is a step size here, in the units of a learning rate, > 0, or an Optax schedule; the
     larger the gradient, the larger the perturbation.
+
+    Args:
+      rho: step size of the ascent, > 0, in the units of a learning rate; or an Optax schedule.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Dai, Ahn and Sra, `The Crucial Role of Normalization in Sharpness-Aware Minimization
@@ -71,6 +97,20 @@ def friendly_sam(
     ``multistep(optax.chain(friendly_filter(sigma, decay), sam_perturbation(rho)))``: see
     :func:`friendly_filter`. The authors use ``rho=0.2`` on CIFAR-100.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      sigma: weight of the running mean that is subtracted from the gradient, >= 0.
+      decay: decay rate of the running mean, in [0, 1).
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
+
     References:
       Li et al., `Friendly SAM <https://arxiv.org/abs/2403.12350>`_, CVPR 2024.
     """
@@ -92,6 +132,19 @@ def vasso(
 
     ``multistep(optax.chain(vasso_filter(theta), sam_perturbation(rho)))``: see
     :func:`vasso_filter`.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      theta: weight of the new gradient in the running mean, in (0, 1].
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`multistep`.
 
     References:
       Li and Giannakis, `VaSSO <https://arxiv.org/abs/2309.15639>`_, NeurIPS 2023.

@@ -25,6 +25,22 @@ def ae_sam(
     ``adaptive_policy(sam(rho), total_steps, lambda_1, lambda_2, decay)``: see
     :func:`adaptive_policy`.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      total_steps: number of training steps, >= 1.
+      lambda_1: threshold at the end, in standard deviations of the squared gradient norm.
+      lambda_2: threshold at the start.
+      decay: decay rate of the running statistics, in [0, 1).
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`adaptive_policy`.
+
     References:
       Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, Algorithm 1.
     """
@@ -49,6 +65,23 @@ def ae_looksam(
     see :func:`adaptive_policy` and :func:`reuse_direction`. The higher lambdas apply SAM less often
     than :func:`ae_sam`; the paper searches ``alpha`` in 0.1, 0.3, 0.6, 0.9.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      alpha: length of the reused direction relative to the gradient, >= 0; or an Optax schedule.
+      total_steps: number of training steps, >= 1.
+      lambda_1: threshold at the end, in standard deviations of the squared gradient norm.
+      lambda_2: threshold at the start.
+      decay: decay rate of the running statistics, in [0, 1).
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`adaptive_policy`.
+
     References:
       Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.2.
     """
@@ -70,6 +103,20 @@ def looksam(
     ``periodic_policy(reuse_direction(sam(rho), alpha), period)``: see :func:`periodic_policy` and
     :func:`reuse_direction`.
 
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      alpha: length of the reused direction relative to the gradient, >= 0; or an Optax schedule.
+      period: SAM runs on every ``period``-th step, >= 1, beginning with the first.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`periodic_policy`.
+
     References:
       Liu et al., `LookSAM <https://arxiv.org/abs/2203.02714>`_, CVPR 2022.
     """
@@ -90,6 +137,20 @@ def ss_sam(
     """SAM on a random fraction of the steps. ``1 + probability`` gradients on average.
 
     ``random_policy(sam(rho), probability, key)``: see :func:`random_policy`.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      probability: the probability of a SAM step, in [0, 1].
+      key: a seed or a ``jax.random.key``, kept in the state.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`random_policy`.
 
     References:
       Zhao, Zhang and Hu, `SS-SAM <https://arxiv.org/abs/2203.09962>`_, 2022.
@@ -122,6 +183,25 @@ def ae_lookbehind_sam(
     place of ``optax.sgd(0.1)``.
 
     This method is new here: it joins the two papers, and appears in neither.
+
+    Args:
+      k: number of ascent steps, >= 1.
+      rho: length of each ascent step, > 0, in the units of the weights; or an Optax schedule.
+      alpha: the slow step size: a number in (0, 1], an Optax schedule, ``"adaptive"`` or
+        ``"adaptive_per_tensor"``.
+      total_steps: number of training steps, >= 1.
+      lambda_1: threshold at the end, in standard deviations of the squared gradient norm.
+      lambda_2: threshold at the start.
+      decay: decay rate of the running statistics, in [0, 1).
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    Raises:
+      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
+        :func:`adaptive_policy`.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024;
