@@ -28,13 +28,14 @@ def check_alpha(alpha: Alpha) -> None:
         check_fraction("alpha", alpha, zero=False, schedule=True)
 
 
-def initial_alpha(alpha: Alpha, params: optax.Params) -> Any:
+def initial_alpha(alpha: Alpha, params: optax.Params) -> jax.Array:
     """The alpha in the first state: 1 if adaptive, else the one of the first training step."""
     if not isinstance(alpha, str):
         return scheduled_alpha(alpha, jnp.zeros([], jnp.int32), params)
-    if alpha == "adaptive":
-        return jnp.ones((), scalar_dtype(params))
-    return jax.tree.map(lambda w: jnp.ones((), scalar_dtype(w)), params)
+    # Not a pytree like the weights: tools that give each part of an optimizer state the sharding of
+    # its weights (optax.tree.map_params, nnx.Optimizer) would take its scalars for weights.
+    shape = () if alpha == "adaptive" else (len(jax.tree.leaves(params)),)
+    return jnp.ones(shape, scalar_dtype(params))
 
 
 def scheduled_alpha(alpha: Alpha, step: jax.Array, params: optax.Params) -> jax.Array:
@@ -45,8 +46,8 @@ def scheduled_alpha(alpha: Alpha, step: jax.Array, params: optax.Params) -> jax.
     return jnp.asarray(value, scalar_dtype(params))
 
 
-def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> Any:
-    """Equations 7 and 8: a scalar, or for ``"adaptive_per_tensor"`` one for each leaf.
+def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> jax.Array:
+    """Equations 7 and 8: a scalar, or for ``"adaptive_per_tensor"`` a vector, one for each leaf.
 
     Args:
       alpha: ``"adaptive"`` or ``"adaptive_per_tensor"``.
@@ -55,7 +56,9 @@ def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> 
     """
     if alpha == "adaptive":
         return _alpha_from_cosine(first, total)
-    return jax.tree.map(_alpha_from_cosine, first, total)
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(total), strict=True)
+    dtype = scalar_dtype(total)
+    return jnp.array([_alpha_from_cosine(f, t).astype(dtype) for f, t in pairs], dtype)
 
 
 def _alpha_from_cosine(first: Any, total: Any) -> jax.Array:

@@ -8,7 +8,14 @@ import optax
 
 from optax_lookbehind._combination import combination
 from optax_lookbehind._core.checks import check_fraction, check_non_negative
-from optax_lookbehind._core.tree import as_accumulator, divide, dot, norm, squared_norm
+from optax_lookbehind._core.tree import (
+    as_accumulator,
+    divide,
+    dot,
+    norm,
+    squared_norm,
+    standard_promotion,
+)
 
 
 def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransformationExtraArgs:
@@ -39,6 +46,7 @@ def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransfor
     """
     check_non_negative("alpha", alpha, schedule=True)
 
+    @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         g, g_s = as_accumulator(clean), as_accumulator(perturbed)
         squared = squared_norm(g_s)
@@ -75,6 +83,7 @@ def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> optax.GradientTransformatio
     """
     check_non_negative("alpha", alpha, schedule=True)
 
+    @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         g, g_s = as_accumulator(clean), as_accumulator(perturbed)
         plain_weight = jnp.where((alpha > 1) & (norm(g_s) == 0), 0, 1 - alpha)
@@ -101,6 +110,7 @@ def renormalized() -> optax.GradientTransformationExtraArgs:
       https://github.com/cltan023/stablesam2024.
     """
 
+    @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates) -> optax.Updates:
         g_s = as_accumulator(perturbed)
         return optax.tree.scale(divide(norm(clean), norm(g_s)), g_s)
@@ -135,6 +145,7 @@ def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransfor
     """
     check_fraction("alpha", alpha, schedule=True)
 
+    @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         def shrink(g: jax.Array, g_s: jax.Array) -> jax.Array:
             # 0 < g_s / g < 1 without the division: g may be zero.

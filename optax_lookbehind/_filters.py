@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._core.checks import check_fraction, check_non_negative
-from optax_lookbehind._core.tree import as_accumulator
+from optax_lookbehind._core.tree import add_scale, as_accumulator, standard_promotion
 
 
 class FilterState(NamedTuple):
@@ -72,7 +72,7 @@ def friendly_filter(sigma: float = 1.0, decay: float = 0.9) -> optax.GradientTra
     ) -> tuple[optax.Updates, FilterState]:
         del params
         # d_t = g_t - sigma m_{t-1}. The mean starts as zeros, so that d_0 = g_0.
-        direction = optax.tree.add_scale(as_accumulator(updates), -sigma, state.mean)
+        direction = add_scale(as_accumulator(updates), -sigma, state.mean)
         return optax.tree.cast_like(direction, updates), _advance(state, updates, 1 - decay)
 
     return optax.GradientTransformation(_init_filter, update_fn)
@@ -129,6 +129,7 @@ def _init_filter(params: optax.Params) -> FilterState:
     )
 
 
+@standard_promotion
 def _advance(state: FilterState, grads: optax.Updates, weight: float) -> FilterState:
     """``mean <- (1 - weight) mean + weight g``; the first gradient itself at the start."""
     w = jnp.where(state.started, weight, 1.0)

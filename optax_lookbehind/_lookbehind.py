@@ -14,8 +14,9 @@ from optax_lookbehind._core.checks import (
     check_flag,
     check_transformation,
 )
+from optax_lookbehind._core.eager import run_inner_steps
 from optax_lookbehind._core.protocol import init_perturbation
-from optax_lookbehind._core.tree import as_accumulator, scale_by
+from optax_lookbehind._core.tree import add, apply_updates, as_accumulator, scale, scale_by
 from optax_lookbehind._core.types import Alpha, AveragedGradient, AxisName, GradFn
 
 
@@ -25,14 +26,14 @@ class LookbehindState(NamedTuple):
     Attributes:
       step: number of training steps taken, int32, for a scheduled alpha.
       alpha: the alpha last used (before the first step: the first one, or 1 if adaptive): a
-        scalar, or for ``"adaptive_per_tensor"`` one per leaf. Read it with
-        ``optax.tree.get(state, "alpha")``.
+        scalar, or for ``"adaptive_per_tensor"`` a vector in the order of
+        ``jax.tree.leaves(params)``. Read it with ``optax.tree.get(state, "alpha")``.
       perturbation_state: state of the perturbation rule.
       fast_state: state of ``fast_optimizer``, None without one.
     """
 
     step: jax.Array
-    alpha: Any
+    alpha: jax.Array
     perturbation_state: optax.OptState
     fast_state: optax.OptState | None
 
@@ -183,23 +184,23 @@ def lookbehind(
             """Returns ``f_i - f_{i-1}``, for SGD -eta g_i, and the optimizer's next state."""
             if fast_optimizer is None:
                 return g, None  # the optimizer chained behind applies -eta, to the sum of all g_i
-            f = optax.apply_updates(w, delta)  # f_{i-1}
+            f = apply_updates(w, delta)  # f_{i-1}
             step, new_state = fast_optimizer.update(gradient.mean(g), fast_state, f, **extra_args)
             return step, optax.tree.cast_like(new_state, fast_state)
 
-        def inner_step(carry: Any, i: jax.Array) -> tuple[Any, None]:
+        def inner_step(carry: Any, i: jax.Array) -> Any:
             p, g, delta, first, fast_state = carry
             # Algorithm 1, lines 6 and 7: p_i = p_{i-1} + e(g_{i-1}); and g_i, the gradient at p_i.
             p, g = ascent_step(perturbation, state.perturbation_state, gradient, p, g, i)
             # Line 8: f_i = f_{i-1} - eta g_i.
             step, fast_state = fast_step(g, delta, fast_state)
-            delta = optax.tree.cast_like(optax.tree.add(delta, step), delta)
+            delta = optax.tree.cast_like(add(delta, step), delta)
             # delta is now f_i - w, or g_1 + ... + g_i without fast_optimizer.
             if adaptive:
                 first = optax.tree.where(i == 0, delta, first)
-            return (p, g, delta, first, fast_state), None
+            return p, g, delta, first, fast_state
 
-        def inner_step_on_own_minibatch(carry: Any, i: jax.Array) -> tuple[Any, None]:
+        def inner_step_on_own_minibatch(carry: Any, i: jax.Array) -> Any:
             p, _, *descent = carry
             g = gradient.perturbed(p, i)  # for line 6: the carried g is on the last minibatch
             return inner_step((p, g, *descent), i)
@@ -208,10 +209,10 @@ def lookbehind(
         carry = (gradient.p_0, gradient.g_0, zeros, zeros if adaptive else None, state.fast_state)
         inner_steps = jnp.arange(k, dtype=jnp.int32)  # line 5, counted from 0
         if switch_minibatch:
-            carry, _ = inner_step(carry, inner_steps[0])  # the caller's gradient is on minibatch 0
-            carry, _ = jax.lax.scan(inner_step_on_own_minibatch, carry, inner_steps[1:])
+            carry = inner_step(carry, inner_steps[0])  # the caller's gradient is on minibatch 0
+            carry = run_inner_steps(inner_step_on_own_minibatch, carry, inner_steps[1:])
         else:
-            carry, _ = jax.lax.scan(inner_step, carry, inner_steps)
+            carry = run_inner_steps(inner_step, carry, inner_steps)
         _, _, delta, first, fast_state = carry
         if fast_optimizer is None:  # the sum of the device's own gradients: one average for all k
             delta, first = gradient.mean((delta, first))
@@ -236,7 +237,7 @@ def lookbehind(
     ) -> tuple[optax.Updates, LookbehindState]:
         # A policy's plain step: k * alpha times the gradient, about as long as a Lookbehind step.
         alpha_t = state.alpha if adaptive else scheduled_alpha(alpha, state.step, updates)
-        plain = optax.tree.scale(k, scale_by(alpha_t, as_accumulator(updates)))
+        plain = scale(k, scale_by(alpha_t, as_accumulator(updates)))
         return optax.tree.cast_like(plain, updates), state._replace(
             step=optax.safe_increment(state.step),
             alpha=optax.tree.cast_like(alpha_t, state.alpha),

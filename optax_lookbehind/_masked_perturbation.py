@@ -59,7 +59,8 @@ def masked_perturbation(
     )
 
     def init_fn(params: optax.Params) -> optax.OptState:
-        if not any(jax.tree.leaves(_values(mask, params))):
+        values = jax.tree.leaves(_values(mask, params))
+        if values and not any(values):  # none for the placeholder of optax.tree.map_params
             raise ValueError(
                 f"mask must be True for some of the weights, or nothing is perturbed; got {mask!r}."
             )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._core.checks import check_like, check_positive, check_transformation
-from optax_lookbehind._core.tree import as_accumulator, divide, norm, scalar_dtype
+from optax_lookbehind._core.tree import add, as_accumulator, divide, norm, scalar_dtype, scale, sub
 
 _NO_MOMENTUM = """\
 optimizer must keep exactly one momentum of the weights in its state, the trace of \
@@ -105,11 +105,14 @@ def momentum_sam(
         w = momentum_sam_eval_params(state, params)
         u, optimizer_state = optimizer.update(updates, state.optimizer_state, w, **extra_args)
         rho_t = rho(state.step) if callable(rho) else rho
-        scale = jnp.asarray(rho_t * divide(1, norm(_momentum(optimizer_state))), state.scale.dtype)
-        new_state = MomentumSAMState(optax.safe_increment(state.step), scale, optimizer_state)
+        # rho / |v|
+        factor = scale(rho_t, divide(1, norm(_momentum(optimizer_state))))
+        new_state = MomentumSAMState(
+            optax.safe_increment(state.step), factor.astype(state.scale.dtype), optimizer_state
+        )
         # The update of w + e: u, plus the new perturbation, minus the old one.
-        moved = optax.tree.add(as_accumulator(u), _perturbation(new_state))
-        moved = optax.tree.sub(moved, _perturbation(state))
+        moved = add(as_accumulator(u), _perturbation(new_state))
+        moved = sub(moved, _perturbation(state))
         return optax.tree.cast_like(moved, updates), new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -135,13 +138,13 @@ def momentum_sam_eval_params(state: optax.OptState, params: optax.Params) -> opt
             "state must hold exactly one MomentumSAMState, as momentum_sam(...).init(params) "
             f"returns it; got {len(found)} in a {type(state).__name__}."
         )
-    w = optax.tree.sub(as_accumulator(params), _perturbation(found[0]))
+    w = sub(as_accumulator(params), _perturbation(found[0]))
     return optax.tree.cast_like(w, params)
 
 
 def _perturbation(state: MomentumSAMState) -> optax.Updates:
     """``e = -rho v / |v|``."""
-    return optax.tree.scale(-state.scale, as_accumulator(_momentum(state.optimizer_state)))
+    return scale(-state.scale, as_accumulator(_momentum(state.optimizer_state)))
 
 
 def _momentum(optimizer_state: optax.OptState) -> optax.Updates:

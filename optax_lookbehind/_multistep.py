@@ -13,8 +13,9 @@ from optax_lookbehind._core.checks import (
     check_flag,
     check_transformation,
 )
+from optax_lookbehind._core.eager import run_inner_steps
 from optax_lookbehind._core.protocol import init_perturbation
-from optax_lookbehind._core.tree import as_accumulator
+from optax_lookbehind._core.tree import add, as_accumulator, scale
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
 
@@ -131,18 +132,18 @@ def multistep(
             averaged=averaged,
         )
 
-        def inner_step(carry: Any, i: jax.Array) -> tuple[Any, None]:
+        def inner_step(carry: Any, i: jax.Array) -> Any:
             p, g, total = carry
             # p_i = p_{i-1} + e(g_{i-1}); and g_i, the gradient at p_i.
             p, g = ascent_step(perturbation, state.perturbation_state, gradient, p, g, i)
             if average:
-                total = optax.tree.cast_like(optax.tree.add(total, g), total)  # g_1 + ... + g_i
-            return (p, g, total), None
+                total = optax.tree.cast_like(add(total, g), total)  # g_1 + ... + g_i
+            return p, g, total
 
         zeros = optax.tree.zeros_like(as_accumulator(gradient.p_0)) if average else None
         carry = (gradient.p_0, gradient.g_0, zeros)
-        (_, g, total), _ = jax.lax.scan(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
-        perturbed = optax.tree.scale(1 / k, total) if average else g
+        _, g, total = run_inner_steps(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
+        perturbed = scale(1 / k, total) if average else g
         emitted = perturbed
         if combine is not None:  # on each device, before the average
             clean, combination_state = gradient.g_0, state.combination_state

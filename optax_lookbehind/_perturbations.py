@@ -22,7 +22,7 @@ from optax_lookbehind._core.checks import (
     check_transformation,
 )
 from optax_lookbehind._core.protocol import init_rule
-from optax_lookbehind._core.tree import divide, norm
+from optax_lookbehind._core.tree import divide, mul, norm, scale, standard_promotion
 from optax_lookbehind._core.types import Mask
 
 
@@ -64,6 +64,7 @@ def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformatio
     """
     check_positive("rho", rho, schedule=True)
 
+    @standard_promotion
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
         return _divide(grads, norm(grads))  # g / |g|
@@ -107,6 +108,7 @@ def asam_perturbation(
     check_positive("rho", rho, schedule=True)
     check_non_negative("eta", eta)
 
+    @standard_promotion
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         if params is None:
             raise ValueError("asam_perturbation needs params: call update(grads, state, params).")
@@ -163,11 +165,12 @@ def stochastic_perturbation(
         e, perturbation_state = perturbation.update(updates, state.perturbation_state, params)
         next_key, draw = jax.random.split(state.key)
 
+        @standard_promotion
         def sample(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
             return jax.random.bernoulli(key, beta, shape).astype(dtype) / beta
 
         masks = optax.tree.random_like(draw, e, sampler=sample)
-        e = optax.tree.cast_like(optax.tree.mul(masks, e), e)  # e' = m e / beta
+        e = optax.tree.cast_like(mul(masks, e), e)  # e' = m e / beta
         return e, StochasticPerturbationState(next_key, perturbation_state)
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -205,7 +208,7 @@ def _check_mask(mask: Any, params: optax.Params) -> None:
 
 def _divide(grads: optax.Updates, length: jax.Array) -> optax.Updates:
     """``grads / length`` in the dtypes of ``grads``; zero where the length is."""
-    return optax.tree.cast_like(optax.tree.scale(divide(1, length), grads), grads)
+    return optax.tree.cast_like(scale(divide(1, length), grads), grads)
 
 
 def _scale_by_rho(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:

@@ -15,7 +15,7 @@ from optax_lookbehind._core.checks import (
     check_positive_integer,
     is_traced,
 )
-from optax_lookbehind._core.tree import scalar_dtype, squared_norm
+from optax_lookbehind._core.tree import scalar_dtype, squared_norm, standard_promotion
 from optax_lookbehind._core.types import AxisName
 from optax_lookbehind._policy import policy
 
@@ -104,6 +104,7 @@ def adaptive_policy(
             threshold=jnp.zeros([], dtype),
         )
 
+    @standard_promotion
     def decide(
         state: AdaptiveState, step: jax.Array, grads: optax.Updates
     ) -> tuple[jax.Array, AdaptiveState]:

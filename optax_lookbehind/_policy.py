@@ -10,6 +10,7 @@ import optax
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
 from optax_lookbehind._core.checks import check_transformation
+from optax_lookbehind._core.eager import branch
 from optax_lookbehind._core.protocol import check_emits_gradient, reject_gradients
 from optax_lookbehind._core.types import AveragedGradient, AxisName, Decide, GradFn
 
@@ -128,7 +129,7 @@ def policy(
             return optax.tree.cast_like(emitted, updates), inner_state
 
         if sharpness_aware:
-            emitted, inner_state = jax.lax.cond(apply_inner, sharp, plain)
+            emitted, inner_state = branch(apply_inner, sharp, plain)
         else:
             apply_inner = jnp.zeros_like(apply_inner)
             emitted, inner_state = plain()

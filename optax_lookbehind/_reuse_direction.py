@@ -10,7 +10,14 @@ from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
 from optax_lookbehind._core.checks import check_non_negative, check_transformation
 from optax_lookbehind._core.protocol import check_emits_gradient
-from optax_lookbehind._core.tree import as_accumulator, divide, dot, norm, squared_norm
+from optax_lookbehind._core.tree import (
+    as_accumulator,
+    divide,
+    dot,
+    norm,
+    squared_norm,
+    standard_promotion,
+)
 from optax_lookbehind._core.types import AveragedGradient, AxisName
 
 
@@ -120,12 +127,14 @@ def reuse_direction(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+@standard_promotion
 def _orthogonal_component(u: optax.Updates, g: optax.Updates) -> optax.Updates:
     """``u - (<u, g> / |g|^2) g``."""
     projection = divide(dot(u, g), squared_norm(g))
     return optax.tree.add_scale(as_accumulator(u), -projection, as_accumulator(g))
 
 
+@standard_promotion
 def _add_direction(g: optax.Updates, v: optax.Updates, alpha: Any) -> optax.Updates:
     """``g + alpha (|g| / |v|) v``; ``g`` if ``v`` is zero."""
     scale = alpha * divide(norm(g), norm(v))

@@ -10,7 +10,7 @@ from optax_lookbehind._combinations import sharpness_weight
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
 from optax_lookbehind._core.checks import check_positive, check_transformation
-from optax_lookbehind._core.tree import as_accumulator, norm
+from optax_lookbehind._core.tree import add_scale, as_accumulator, norm, scale, sub
 from optax_lookbehind._core.types import AxisName, GradFn
 from optax_lookbehind._multistep import MultistepState, multistep
 from optax_lookbehind._perturbations import sam_perturbation
@@ -116,9 +116,9 @@ def wsam_decoupled(
         u, optimizer_state = optimizer.update(g, state.optimizer_state, w, **extra_args)
         eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
         # w <- w + u(g) - eta gamma / (1 - gamma) (g_s - g)
-        weight = jnp.where(norm(g_s) == 0, 0, eta * alpha)
-        sharpness = optax.tree.sub(as_accumulator(g_s), as_accumulator(g))
-        emitted = optax.tree.add_scale(as_accumulator(u), -weight, sharpness)
+        weight = jnp.where(norm(g_s) == 0, 0, scale(eta, alpha))
+        sharpness = sub(as_accumulator(g_s), as_accumulator(g))
+        emitted = add_scale(as_accumulator(u), -weight, sharpness)
         step = optax.safe_increment(state.step)
         return optax.tree.cast_like(emitted, updates), WSAMDecoupledState(
             step, sam_state, optimizer_state

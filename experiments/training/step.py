@@ -164,7 +164,7 @@ def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
         sigma = jnp.sqrt(adaptive.var)
         metrics |= {"mu": adaptive.mu, "sigma": sigma, "threshold": adaptive.threshold}
     if (lookbehind := optax.tree.get(after, "LookbehindState")) is not None:
-        metrics["alpha"] = jnp.stack(jax.tree.leaves(lookbehind.alpha)).mean()
+        metrics["alpha"] = lookbehind.alpha.mean()
     return metrics
 
 

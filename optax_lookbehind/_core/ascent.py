@@ -12,10 +12,14 @@ from optax_lookbehind._core.axes import (
     check_shared,
     mean_over,
     per_device_params,
+    warn_of_unaveraged_devices,
 )
 from optax_lookbehind._core.checks import check_gradient
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.eager import is_eager
+from optax_lookbehind._core.tree import apply_updates
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
+from optax_lookbehind._core.variables import check_variables, unwrap_like
 
 _CALL = """\
 {missing} is missing. A sharpness-aware step takes gradients at perturbed weights itself; call it as
@@ -24,7 +28,11 @@ _CALL = """\
         return jax.grad(loss_fn)(params, batch)
 
     grads = grad_fn(params, 0)
-    updates, state = tx.update(grads, state, params, grad_fn=grad_fn)"""
+    updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+
+Some wrappers do not pass grad_fn on: TrainState.apply_gradients of Flax (override it: the guide \
+to frameworks has the lines), optax.lookahead and optax.MultiSteps (put them behind the method). \
+nnx.Optimizer.update(model, grads, grad_fn=grad_fn) does."""
 
 
 class BoundGradient(NamedTuple):
@@ -69,13 +77,17 @@ def bind_gradient(
     if params is None or grad_fn is None:
         raise ValueError(_CALL.format(missing="params" if params is None else "grad_fn"))
     params = fast_params(params)
+    check_variables(params, "updates", updates)
     check_gradient(params, "updates", updates)
     check_shared(updates, params, axis_name)
     shared = average(updates, axis_name, averaged).mean
-    run_grad_fn = rewrite_cpu_convolutions(grad_fn)
+    if axis_name is None:
+        warn_of_unaveraged_devices(grad_fn, params)
+    # Outside jit convolutions are fast as they are, and the rewrite would compile anew each time.
+    run_grad_fn = grad_fn if is_eager((updates, params)) else rewrite_cpu_convolutions(grad_fn)
 
     def local(p: optax.Params, i: jax.Array) -> optax.Updates:
-        grads = run_grad_fn(per_device_params(p, axis_name), i)
+        grads = unwrap_like(updates, run_grad_fn(per_device_params(p, axis_name), i))
         check_gradient(params, "the result of grad_fn", grads)
         check_not_reduced("the result of grad_fn", grads, axis_name)
         return optax.tree.cast_like(grads, updates)
@@ -116,7 +128,7 @@ def ascent_step(
     # The new state is dropped: schedules and keys advance once per training step, not per inner
     # step, by `advance_state`.
     e, _ = perturbation.update(g, state, p)
-    p = optax.apply_updates(p, e)
+    p = apply_updates(p, e)
     return p, gradient.perturbed(p, i)
 
 

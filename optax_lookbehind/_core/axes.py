@@ -4,12 +4,13 @@ Under ``jax.shard_map``, ``jax.pmap`` and ``jax.vmap`` with an axis name every d
 microbatch) holds its own gradient. Weights are the same everywhere.
 """
 
+import warnings
 from typing import Any
 
 import jax
 import optax
 
-from optax_lookbehind._core.types import AveragedGradient, AxisName
+from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
 _ALREADY_REDUCED = """\
 {name} must be per-device gradients, but they are already summed over the axis {axis!r}: the mean \
@@ -22,6 +23,14 @@ respect to per-device copies of the weights:
     updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
 
 or take the mean over the devices inside the loss (jax.lax.pmean) and pass no axis_name."""
+
+
+_UNAVERAGED = """\
+grad_fn runs on several devices at once (axis {axes} of jax.pmap or jax.shard_map) and averages \
+nothing over them: every device follows its own perturbed gradients, and the weights drift apart. \
+Pass the name of the axis to the method, as in sam(rho, axis_name="batch"), and \
+axis_name="batch" to jax.pmap; hand in each device's own gradient. If every device is to train a \
+model of its own, ignore this warning."""
 
 
 def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params:
@@ -101,6 +110,36 @@ def check_shared(updates: Any, params: Any, axis_name: AxisName) -> None:
             "not: pass axis_name to the transformation, or the mean over the devices as updates "
             "and from grad_fn."
         )
+
+
+def warn_of_unaveraged_devices(grad_fn: GradFn, params: optax.Params) -> None:
+    """Warns under ``jax.pmap`` if nothing averages the perturbed gradients over the devices.
+
+    For methods without ``axis_name``. Under ``jax.shard_map`` with ``check_vma=True`` the types
+    show it, and :func:`check_shared` raises; elsewhere only the program of ``grad_fn`` shows it.
+    """
+    axes = jax.sharding.get_abstract_mesh().manual_axes
+    if not axes or _varying_axes(per_device_params(jax.numpy.zeros(()), axes)):
+        return
+    jaxpr = jax.make_jaxpr(grad_fn)(params, jax.numpy.int32(0))
+    if not _has_collective(jaxpr.jaxpr, frozenset(axes)):
+        warnings.warn(_UNAVERAGED.format(axes=", ".join(map(repr, axes))), stacklevel=2)
+
+
+def _has_collective(jaxpr: Any, axes: frozenset[str]) -> bool:
+    """Whether an equation of ``jaxpr``, or of one inside it, names one of the axes."""
+    for eqn in jaxpr.eqns:
+        for name, param in eqn.params.items():
+            if name in ("axes", "axis_name") and axes & set(_as_tuple(param)):
+                return True
+            inner = [getattr(part, "jaxpr", part) for part in _as_tuple(param)]
+            if any(_has_collective(part, axes) for part in inner if hasattr(part, "eqns")):
+                return True
+    return False
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _check_same_axis(own: AxisName, policy: AxisName) -> None:
