@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.training.dynamic_scale import DynamicScale
 
 import optax_lookbehind as ol
 from tests.support.problems import batches, classification_loss, network
@@ -132,6 +133,51 @@ def test_frozen_weights_are_neither_trained_nor_perturbed(batch):
     )
     assert_equal(train("freezing in one tree", batch), expected)
     assert_equal(train("freezing", batch), expected["out"])
+
+
+def test_only_the_adapters_are_trained_and_perturbed(batch):
+    base, _ = network(dtype=jnp.float64)
+    a = jax.random.normal(jax.random.key(0), (4, 2), jnp.float64)
+    b = jnp.zeros((2, 8), jnp.float64)
+
+    def gradient(a, b):
+        """By the chain rule: the gradient at w + a b, times b' and a'."""
+        hidden = base["hidden"] | {"w": base["hidden"]["w"] + a @ b}
+        g = grad(base | {"hidden": hidden}, batch)["hidden"]["w"]
+        return g @ b.T, a.T @ g
+
+    for _ in range(STEPS):
+        g_a, g_b = gradient(a, b)
+        length = norm((g_a, g_b))
+        g_a, g_b = gradient(a + 0.05 * g_a / length, b + 0.05 * g_b / length)
+        a, b = a - 0.1 * g_a, b - 0.1 * g_b
+    assert_equal(train("LoRA", batch), {"a": a, "b": b})
+
+
+def test_a_perturbed_pass_that_overflows_keeps_the_weights_and_lowers_the_scale():
+    def loss_fn(w, batch):  # float16 holds numbers up to 65504
+        return jnp.square(w.astype(jnp.float16)).astype(jnp.float32)
+
+    w = jnp.float32(1.0)
+    scope = prepare("dynamic loss scaling", None, loss_fn=loss_fn, params=w)
+    scope["tx"] = optax.chain(ol.sam(0.5), optax.sgd(0.125, momentum=0.9))
+    state = scope["tx"].init(w)
+    scale = DynamicScale(scale=jnp.float32(2.0**14.5), fin_steps=jnp.int32(5))
+    # The gradients 2 w and 2 (w + rho), scaled: 46341 at the weights, 69511 at the perturbed ones.
+    w, kept, lowered, loss = scope["step"](w, state, scale, None)
+    assert (w, loss) == (1, 1)
+    assert (lowered.scale, lowered.fin_steps) == (scale.scale / 2, 0)
+    assert_equal(kept, state)
+    w, _, kept, _ = scope["step"](w, kept, lowered, None)
+    np.testing.assert_allclose(w, 1 - 0.125 * 2 * 1.5, rtol=1e-3)
+    assert (kept.scale, kept.fin_steps) == (lowered.scale, 1)
+    # Guarded by the first pass alone, the step is not finite.
+    scaled = scale.value_and_grad(loss_fn)
+    grad_fn = lambda w, i: scaled(w, None).grad
+    _, is_finite, _, grads = scaled(jnp.float32(1.0), None)
+    updates, _ = scope["tx"].update(grads, state, jnp.float32(1.0), grad_fn=grad_fn)
+    assert is_finite
+    assert not np.isfinite(updates)
 
 
 def test_one_layer_is_perturbed_and_both_are_trained(batch):
