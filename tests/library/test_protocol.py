@@ -47,8 +47,13 @@ def test_a_method_that_takes_gradients_on_plain_steps_raises():
     # Its state comes from sam, so only the call gives it away.
     ignoring = foreign_sam(0.1, init=ol.sam(0.1).init)
     tx, w = ol.periodic_policy(ignoring, 2), jnp.ones(2)
-    with pytest.raises(ValueError, match=r"inner called grad_fn.*sharpness_aware=False"):
-        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
+    update = lambda state: tx.update(w, state, w, grad_fn=lambda p, i: p)
+    error = r"inner called grad_fn.*sharpness_aware=False"
+    with pytest.raises(ValueError, match=error):
+        jax.eval_shape(update, tx.init(w))
+    _, state = update(tx.init(w))  # eagerly the first plain step raises, the second one here
+    with pytest.raises(ValueError, match=error):
+        update(state)
 
 
 @every_wrapper
