@@ -17,6 +17,7 @@ from benchmarks.sections import (
     compilation,
     compiled,
     kernels,
+    policies,
     scaling,
     step_time,
     translation,
@@ -32,9 +33,10 @@ SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "scaling": scaling.measure,
     "compiled": compiled.measure,
     "kernels": kernels.measure,
+    "policies": policies.measure,
     "translation": translation.measure,
 }
-_COMPILED = {"compiled", "kernels"}  # the same on every machine
+_COMPILED = {"compiled", "kernels", "policies"}  # the same on every machine
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.sections import compiled
+from benchmarks.sections import compiled, policies
 from benchmarks.targets import TARGETS, is_available
 
 # Reads and writes besides those of the gradients and of SGD, in units of the weights; bytes of
@@ -33,3 +33,13 @@ def test_steps_stay_within_their_bounds(target):
         assert row["unsynced"] <= 1.01 * unsynced, step
         # A gradient under FSDP gathers and scatters as much as SGD's.
         assert row["FSDP"] <= 1.1 * row["gradients"], step
+
+
+def test_a_constraint_on_the_gradient_keeps_a_policys_branch_sharded():
+    target = "H200"
+    if not is_available(target):
+        pytest.skip(f"the compiler for {target} is not installed ({TARGETS[target].plugin})")
+    rows = {row["step"]: row for row in policies.measure_target(target)}
+    for name in ("AE-SAM", "SS-SAM"):
+        assert rows[name]["memory, constrained"] <= rows["SAM"]["memory"] + 1.5
+        assert rows[name]["communicated, constrained"] <= 2.02 * rows["SGD"]["communicated"]

@@ -111,6 +111,23 @@ def test_the_hardest_examples_give_both_gradients(data):
     assert_close(result, descend(params, grad(p, hardest)))
 
 
+def test_the_momentum_gives_the_ascent(data):
+    scope = run("ascent along the momentum", network()[0])
+    params, state = scope["params"], scope["state"]
+    first, state = scope["step"](params, state, data)
+    momentum = grad(params, data)
+    assert_close(first, descend(params, momentum))  # without momentum a plain step
+    second, _ = scope["step"](first, state, data)
+    g_s = grad(perturbed(first, momentum), data)
+    assert_close(second, descend(first, optax.tree.add_scale(g_s, 0.9, momentum)))
+
+
+def test_a_quarter_of_the_batch_gives_the_ascent(data):
+    params, result = after_one_step("ascent on a quarter", data)
+    direction = grad(params, jax.tree.map(lambda x: x[::4], data))
+    assert_close(result, descend(params, grad(perturbed(params, direction), data)))
+
+
 def test_random_switching_mixes_on_some_steps_and_is_plain_on_others(data):
     scope = run("random switching", network()[0])
     step, state = step_of(scope)
