@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.switch = ()  # ((100, "lookbehind_sam:k=5"), ...): other methods after 100, ... epochs
     config.microbatches = 1  # independently perturbed parts of the batch (m-SAM)
     config.per_device_perturbation = False  # an independent perturbation per device
+    config.shard_weights = False  # FSDP: over the devices that also divide the batch
 
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial batch is dropped

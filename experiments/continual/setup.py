@@ -32,6 +32,7 @@ _FIXED = {
     "switch": (),
     "microbatches": 1,
     "per_device_perturbation": False,
+    "shard_weights": False,
     "pretrained": None,
     "label_smoothing": 0.0,
 }

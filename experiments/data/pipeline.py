@@ -13,7 +13,7 @@ from experiments.data.images import imagenet
 from experiments.parallel.mesh import (
     batch_sharding,
     global_batch,
-    replicated,
+    resident,
     round_up,
     to_devices,
 )
@@ -56,7 +56,7 @@ def in_memory(
     num_minibatches: int = 1,
     eval_test: bool = False,
 ) -> Pipeline:
-    """Returns a pipeline that keeps the whole dataset on every device.
+    """Returns a pipeline that keeps the dataset on the devices, divided among them if it is large.
 
     Args:
       dataset: the dataset.
@@ -70,7 +70,7 @@ def in_memory(
     info = info_of(dataset)
     steps = steps_per_epoch(info.num_examples, batch_size, num_minibatches)
     sharding = _train_sharding(mesh, num_minibatches)
-    train_set = to_devices(dataset.train, replicated(mesh))
+    train_set = resident(dataset.train, mesh)
 
     def train(first_epoch: int) -> Iterator[Epoch]:
         for epoch in count(first_epoch):

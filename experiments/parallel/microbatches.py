@@ -31,14 +31,22 @@ def axis_kwargs(num_microbatches: int, per_device: bool) -> dict[str, Any]:
     return {"axis_name": axis, "sync_perturbation": False} if axis else {}
 
 
-def check_parts(num_microbatches: int, per_device: bool) -> None:
-    """Raises ValueError unless the batch has microbatches >= 1, or one part per device."""
+def check_parts(num_microbatches: int, per_device: bool, shard_weights: bool = False) -> None:
+    """Raises ValueError unless the batch has microbatches >= 1, or one part per device.
+
+    A part per device needs whole weights on every device.
+    """
     if num_microbatches < 1:
         raise ValueError(f"microbatches must be >= 1, got {num_microbatches}.")
     if num_microbatches > 1 and per_device:
         raise ValueError(
             "microbatches must be 1 with per_device_perturbation=True, which divides the batch "
             f"itself, got {num_microbatches}."
+        )
+    if shard_weights and per_device:
+        raise ValueError(
+            "shard_weights must be False with per_device_perturbation=True, which needs all "
+            "weights on every device, got True; use microbatches."
         )
 
 

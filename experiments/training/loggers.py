@@ -90,7 +90,8 @@ class RunLogger(NullLogger):
         """
         done = len(history)
         self._workdir, self._epochs, self._unit = workdir, epochs, unit
-        self._shown = ("train_loss", *(f"{split}_{score}" for split in ("train", "val", "test")))
+        scores = (f"{split}_{score}" for split in ("train", "val", "test"))
+        self._shown = tuple(dict.fromkeys(["train_loss", *scores]))  # once if the score is the loss
         self._title = ""
         self._step_examples = examples_per_step
         self._epoch_examples = steps_per_epoch * examples_per_step
@@ -152,7 +153,8 @@ class RunLogger(NullLogger):
         self._show(record)
         self._bar.update(self._epoch * self._epoch_examples - self._bar.n)
         shown = [f"{METRICS[k].label} {METRICS[k].text(record[k])}" for k in self._in(record)]
-        self._print(", ".join([self._heading(), *shown, f"{seconds:.1f} s"]))
+        rate = f"{self._rate():,} {self._unit}/s"
+        self._print(", ".join([self._heading(), *shown, f"{seconds:.1f} s", rate]))
 
     def _rate(self) -> int:
         """Examples per second of training alone: without compilation and evaluation."""

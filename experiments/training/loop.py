@@ -1,7 +1,7 @@
 """The training loop, the only one: of the command, the demo, the ablations and the tests."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding
@@ -27,7 +27,7 @@ class Trainer(NamedTuple):
       evaluate: ``(state, batch) -> summed metrics``.
       measure: ``(state) -> metrics`` of whole splits at the end of a run; None for none.
       score: name of the metric of ``evaluate`` by which epochs and runs are compared.
-      sharding: sharding of the state.
+      sharding: ``(array) -> NamedSharding`` of each array of the state.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Trainer(NamedTuple):
     evaluate: Callable[[TrainState, Batch], Metrics]
     measure: Callable[[TrainState], Mapping[str, float] | None]
     score: str
-    sharding: NamedSharding
+    sharding: Callable[[Any], NamedSharding]
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import jax
 import optax
@@ -16,13 +17,16 @@ from experiments.methods.method import BoundMethod
 from experiments.methods.optimizers import optimizer
 from experiments.methods.table import method
 from experiments.parallel import microbatches
-from experiments.parallel.mesh import make_mesh, replicated, to_devices
+from experiments.parallel.mesh import make_mesh, state_sharding, to_devices
 from experiments.tasks.base import Task
 from experiments.tasks.table import TASKS
 from experiments.training.loop import Trainer
 from experiments.training.method_switch import convert_state, methods_by_epoch
 from experiments.training.state import TrainState, weights_of
 from experiments.training.step import StepConfig, evaluate, skip_nonfinite, train_step
+
+Tree = TypeVar("Tree")
+Load = Callable[[nnx.Module], None]  # fills pretrained weights into a model
 
 _STEPS = 1 << 31  # fold_in constant that separates the keys of the steps from those of the weights
 
@@ -52,7 +56,9 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[list[Trainer
 def make_task(config: ConfigDict, mesh: Mesh) -> tuple[Task, Pipeline]:
     """Returns the task and the data; errors as in :func:`make_run`."""
     check_ranges(config)  # before the data is opened, which can take long
-    microbatches.check_parts(config.microbatches, config.per_device_perturbation)
+    microbatches.check_parts(
+        config.microbatches, config.per_device_perturbation, config.shard_weights
+    )
     _, order_key = seed_keys(config.seed)
     build = look_up("task", config.task, TASKS)
     return build(config, mesh, order_key, _num_minibatches(config))
@@ -65,6 +71,11 @@ def make_trainer(
     bound = method(method_text)
     tx = make_transformation(config, bound, config.epochs * steps_per_epoch)
     num_parts, per_device = config.microbatches, config.per_device_perturbation
+    sharding = partial(state_sharding, mesh, config.shard_weights)
+
+    def constrain(tree: Tree) -> Tree:
+        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding(x)), tree)
+
     step_config = StepConfig(
         task,
         graphdef=nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0))),
@@ -75,29 +86,39 @@ def make_trainer(
         axis_name=microbatches.axis_name(num_parts, per_device),
         num_minibatches=bound.minibatches,
         example_fraction=bound.example_fraction,
+        constrain=constrain if config.shard_weights else lambda tree: tree,
     )
-    sharding = replicated(mesh)
     wrap_params = bound.row.wrap_params
 
-    def init(key: jax.Array, load: Callable[[nnx.Module], None] | None = None) -> TrainState:
+    def make_state(key: jax.Array, load: Load | None = None) -> TrainState:
         model = task.make_model(key)
         if load is not None:
             load(model)
         _, weights, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
         params = wrap_params(weights)
-        state = TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
-        return to_devices(state, sharding)
+        return TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
+
+    def init(key: jax.Array, load: Load | None = None) -> TrainState:
+        if config.shard_weights and load is None:  # no device needs to hold all weights
+            shardings = jax.tree.map(sharding, jax.eval_shape(make_state, key))
+            return jax.jit(make_state, out_shardings=shardings)(key)
+        # Not compiled: compiling takes longer than running it op by op.
+        state = make_state(key, load)
+        return to_devices(state, jax.tree.map(sharding, state))
 
     def measure(state: TrainState) -> Mapping[str, float] | None:
         model = nnx.merge(step_config.graphdef, weights_of(state), state.batch_stats)
         model.eval()
         return task.measure(model)
 
-    convert = partial(convert_state, tx, wrap_params, bound.optimizer_calls)
+    def switch_method(state: TrainState, num_steps: int) -> TrainState:
+        state = convert_state(tx, wrap_params, bound.optimizer_calls, state, num_steps)
+        return constrain(state)
+
     return Trainer(
         title=bound.title(config.optimizer),
-        init=init,  # not compiled: compiling takes longer than running it op by op
-        switch_method=jax.jit(convert, out_shardings=sharding),
+        init=init,
+        switch_method=jax.jit(switch_method),
         step=jax.jit(partial(train_step, step_config), donate_argnums=0),
         evaluate=jax.jit(partial(evaluate, task, step_config.graphdef)),
         measure=measure,
@@ -118,7 +139,7 @@ def abstract_state(trainer: Trainer) -> TrainState:
     """Shapes, types and shardings of a trainer's state."""
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=trainer.sharding), state
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=trainer.sharding(x)), state
     )
 
 

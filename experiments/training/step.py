@@ -31,6 +31,7 @@ class StepConfig(NamedTuple):
         the method switch.
       example_fraction: fraction of the examples that perturbed gradients are taken on (ESAM); None
         for all.
+      constrain: keeps gradients and state sharded (FSDP; identity by default).
     """
 
     task: Task
@@ -40,6 +41,7 @@ class StepConfig(NamedTuple):
     axis_name: str | None = None
     num_minibatches: int = 1
     example_fraction: float | None = None
+    constrain: Callable[[Any], Any] = lambda tree: tree
 
 
 def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -59,7 +61,7 @@ def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[Tra
     dropout_key = jax.random.fold_in(draw, _DROPOUT)
     new_state, metrics = update(state._replace(key=dropout_key), batch)
     metrics |= method_metrics(state.opt_state, new_state.opt_state)
-    return new_state._replace(key=next_key), metrics
+    return config.constrain(new_state._replace(key=next_key)), metrics
 
 
 def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -85,10 +87,12 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
 
     def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
         # Discard BatchNorm statistics of the perturbed passes; they belong to no model we keep.
-        return jax.grad(loss_fn, has_aux=True)(params, i)[0]
+        # Constrained: in a policy's branch XLA:GPU would leave the gradient whole on every device.
+        return config.constrain(jax.grad(loss_fn, has_aux=True)(params, i)[0])
 
     params = ol.per_device_params(fast_weights_of(state.params), config.axis_name)
     (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
+    grads = config.constrain(grads)
     perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
     if config.example_fraction is not None:
         perturbed_grad_fn = ol.sharpest_examples_grad_fn(
