@@ -4,7 +4,7 @@ A table and a figure, in some five minutes on two cores; each method at the sett
 it on held-out data (``recipes/noisy_digits.py``)::
 
     python -m experiments.demo --workdir=runs/demo
-    python -m experiments.demo --search    # repeats the choice of the settings; hours
+    python -m experiments.demo --search=all    # repeats the choice of the settings; hours
 """
 
 import json
@@ -26,9 +26,10 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.configs import base
 from experiments.configs.base import with_changes
+from experiments.configs.lookup import look_up
 from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
-from experiments.recipes.noisy_digits import ROWS
+from experiments.recipes.noisy_digits import FURTHER_ROWS, ROWS, Row
 from experiments.recipes.search import search_rows
 from experiments.recipes.statistics import paired
 from experiments.reporting import charts
@@ -47,7 +48,9 @@ CONTROL = {
     "SGD at SAM's rate": {"method": "none", "learning_rate": ROWS["SAM"].chosen["learning_rate"]}
 }
 
-_SEARCH = flags.DEFINE_bool("search", False, "Choose the settings again, on held-out data.")
+_SEARCH = flags.DEFINE_list(
+    "search", None, "Choose the settings of these methods again, on held-out data; or: all."
+)
 
 
 class _Progress(NullLogger):
@@ -86,12 +89,20 @@ def main(config: ConfigDict, workdir: Path | None) -> None:
     with cli.user_errors():
         workdir.mkdir(parents=True, exist_ok=True)
         if _SEARCH.value:
-            trials = search_rows(config, ROWS)
+            trials = search_rows(config, _rows(_SEARCH.value))
             record = {name: [trial._asdict() for trial in row] for name, row in trials.items()}
             text = json.dumps(record, indent=1)
             (workdir / "search.json").write_text(text + "\n", encoding="utf-8")
         else:
             compare_methods(config, workdir)
+
+
+def _rows(names: Sequence[str]) -> Mapping[str, Row]:
+    """The rows of those names; all of them for ``["all"]``."""
+    known = {**ROWS, **FURTHER_ROWS}
+    if list(names) == ["all"]:
+        return known
+    return {name: look_up("row of the search", name, known) for name in names}
 
 
 def compare_methods(config: ConfigDict, workdir: Path) -> None:

@@ -22,7 +22,8 @@ class Command(NamedTuple):
       config_file: the config file with its defaults.
       defaults: ``() -> config``, the defaults of that file.
       finished: ``(workdir, config) -> bool``, whether a run is complete.
-      read: ``workdir -> (history, final)``, metrics by epoch and numbers at the end.
+      read: ``workdir -> (history, final)``, metrics and timing by epoch, and numbers at
+        the end.
     """
 
     module: str
@@ -41,8 +42,10 @@ def _train_finished(workdir: Path, config: ConfigDict) -> bool:
 
 
 def _train_read(workdir: Path) -> tuple[History, Mapping[str, Any]]:
-    history = run_dir.read_lines(workdir / run_dir.METRICS)
-    return history, history[-1]
+    metrics = run_dir.read_lines(workdir / run_dir.METRICS)
+    file = workdir / run_dir.TIMING
+    timing = {line["epoch"]: line for line in run_dir.read_lines(file)} if file.exists() else {}
+    return [line | timing.get(line["epoch"], {}) for line in metrics], metrics[-1]
 
 
 _CONTINUAL_RESULT = "continual.json"

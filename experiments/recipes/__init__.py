@@ -2,7 +2,8 @@
 
 A recipe is a module ``experiments/recipes/PAPER/ITEM.py`` with one constant ``RECIPE``; its name is
 ``PAPER.ITEM``, e.g. ``lookbehind.table1``, and ``python -m experiments.reproduce PAPER.ITEM`` does
-the runs that are missing and writes the result. A new recipe is a new module, nothing else.
+the runs that are missing and writes the result. A new recipe is a new module, nothing else. Those
+in ``comparison`` are this project's own, in the same form.
 
 ``RECIPE`` is a :class:`experiments.recipes.recipe.Recipe`. The parts that every recipe has::
 
@@ -37,18 +38,18 @@ from importlib import import_module
 from experiments.configs.lookup import look_up
 from experiments.recipes.recipe import Recipe
 
-PAPERS = ("lookbehind", "aesam")
+GROUPS = ("lookbehind", "aesam", "comparison")
 
 
 @cache
 def names() -> list[str]:
-    """Names of all recipes: paper by paper, tables before figures, by number."""
+    """Names of all recipes: paper by paper, tables before figures, by number; then the others."""
     found = []
-    for paper in PAPERS:
-        package = import_module(f"{__name__}.{paper}")
+    for group in GROUPS:
+        package = import_module(f"{__name__}.{group}")
         modules = pkgutil.iter_modules(package.__path__)
         items = [module.name for module in modules if not module.name.startswith("_")]
-        found += [f"{paper}.{item}" for item in sorted(items, key=_order)]
+        found += [f"{group}.{item}" for item in sorted(items, key=_order)]
     return found
 
 
@@ -65,4 +66,4 @@ def load(name: str) -> Recipe:
 def _order(item: str) -> tuple[bool, int]:
     """Key that sorts table2 before table10 and tables before figures."""
     kind = item.rstrip("0123456789")
-    return kind != "table", int(item[len(kind) :])
+    return kind != "table", int(item[len(kind) :] or 0)

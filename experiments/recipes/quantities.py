@@ -69,6 +69,16 @@ def percent_sam() -> Quantity:
     return Quantity("percent_sam", "%SAM", value, decimals=1, higher_is_better=None)
 
 
+def step_milliseconds() -> Quantity:
+    """Time of a training step on this machine: median over epochs, without compilation."""
+
+    def value(run: RunResult) -> Value | None:
+        rates = [line["images_per_second"] for line in run.history if "images_per_second" in line]
+        return float(1000 * run.config.batch_size / np.median(rates)) if rates else None
+
+    return Quantity("step_milliseconds", "ms a step", value, decimals=1, higher_is_better=False)
+
+
 def curve(metric: str, label: str, scale: float = 1.0, decimals: int = 3) -> Quantity:
     """A logged metric over epochs; runs that do not log it do not have the quantity."""
 

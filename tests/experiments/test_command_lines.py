@@ -121,9 +121,9 @@ def test_the_search_tries_all_settings_once_and_the_best_on_more_seeds():
         calls.append((setting["x"], seed))
         return -abs(setting["x"] - 6.4) + seed
 
-    found = search([{"x": x} for x in range(10)], score)
+    found = search([{"x": x} for x in range(16)], score)
     assert [trial.setting["x"] for trial in found] == [6, 7, 5, 8]
     assert found[0].mean == pytest.approx(-0.4 + 1)
     assert sorted(calls) == sorted(
-        [(x, 0) for x in range(10)] + [(x, s) for x in (5, 6, 7, 8) for s in (1, 2)]
+        [(x, 0) for x in range(16)] + [(x, s) for x in (5, 6, 7, 8) for s in (1, 2)]
     )

@@ -34,6 +34,7 @@ def _history(config, rng):
             "train_accuracy": 0.1 + 0.8 * progress + 0.01 * rng.random(),
             "test_accuracy": 0.1 + 0.6 * np.sqrt(progress) + 0.1 * rng.random(),
             "test_loss": 1.0,
+            "images_per_second": 1000.0 + rng.random(),
         }
         if arguments.get("alpha") == "adaptive":
             line["train_alpha"] = 1 - 0.5 * progress

@@ -1,0 +1,1 @@
+"""Comparisons of this project's own, in no paper."""
