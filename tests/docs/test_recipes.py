@@ -12,7 +12,6 @@ import pytest
 import optax_lookbehind as ol
 from tests.support.problems import batches, classification_loss, make_step, network
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "recipes-without-code.md"
 PREAMBLE, *BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 RECIPES = {re.match("# recipe: (.*)\n", block)[1]: block for block in BLOCKS}

@@ -13,7 +13,7 @@ from flax.training.dynamic_scale import DynamicScale
 import optax_lookbehind as ol
 from tests.support.problems import batches, classification_loss, network
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "what-goes-where.md"
 CHECK, PREAMBLE, CALL, *BLOCKS = re.findall(
     r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S

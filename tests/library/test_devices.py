@@ -13,7 +13,6 @@ import optax_lookbehind as ol
 from benchmarks.hlo import count_all_reduces
 from tests.support.problems import batches, classification_loss, is_vector, network
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 DEVICES, STEPS = 8, 6
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 

@@ -9,6 +9,7 @@ import pytest
 
 import optax_lookbehind as ol
 
+pytestmark = pytest.mark.usefixtures("optimized")
 SIZE = 1 << 20  # weights, far larger than everything else in these programs
 
 

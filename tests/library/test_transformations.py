@@ -17,7 +17,6 @@ from tests.support.problems import (
     optimizers,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 # The others are made of the same blocks.
 REPRESENTATIVES = {
     "sam", "multistep_asam", "lookbehind_sam_adaptive", "lookbehind_asam", "ae_looksam", "ss_sam",

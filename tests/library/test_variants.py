@@ -20,7 +20,7 @@ from tests.support.variants import (
 )
 
 RHO = 0.3
-exact = pytest.mark.usefixtures("quick_compilation", "float64")
+exact = pytest.mark.usefixtures("float64")
 
 
 def chained(method):

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec
 import optax_lookbehind as ol
 from tests.support.variants import CASES, LEARNING_RATE, flatten, is_norm, make_step, sgd, train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation", "float64")
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def friendly_sam(rho, sigma, lmbda, **devices):

@@ -19,7 +19,7 @@ from experiments.continual.meta import (
 )
 from tests.experiments.continual.problems import assert_close, gradient, loss, mlp, points
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 
 CMAML = MetaLearner(inner_learning_rate=0.3)
 LOOKBEHIND = MetaLearner(inner_learning_rate=0.3, k=3, rho=0.2, alpha=0.5)

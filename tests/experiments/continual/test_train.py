@@ -34,7 +34,6 @@ def run_whole(config):
     return run, memories, train(run, run.init(), [], NullLogger(), save)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class Stop(Exception):

@@ -11,7 +11,7 @@ from experiments.decoding.beam_search import beam_search
 from experiments.decoding.translate import Search, translate
 from tests.experiments.translation.tiny import forward, make_model, sentences
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 
 VOCABULARY, END, FIRST = 4, 2, 1
 

@@ -9,7 +9,7 @@ from experiments.models.sequence.transformer import PADDING, Transformer, sinuso
 from experiments.tasks.translation import shift_right
 from tests.experiments.translation.tiny import SIZES, cached_forward, forward, make_model, sentences
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 NORMS = pytest.mark.parametrize("pre_norm", [False, True], ids=["post_norm", "pre_norm"])

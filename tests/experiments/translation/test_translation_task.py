@@ -16,7 +16,7 @@ from experiments.training.state import TrainState
 from experiments.training.step import _DROPOUT, StepConfig, train_step
 from tests.experiments.translation.tiny import make_model, sentences
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 
 EPS = 0.1
 
