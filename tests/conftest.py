@@ -10,7 +10,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 # Most programs of the tests run only a few steps; they compile in two thirds of the time.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
 import pytest
@@ -18,11 +18,10 @@ import pytest
 
 @pytest.fixture
 def optimized():
-    """Compiles as users do, for tests of the compiled programs and of long runs."""
-    before = jax.config.jax_disable_most_optimizations
+    """Compiles as users do, for tests of the compiled programs."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

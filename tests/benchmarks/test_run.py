@@ -9,7 +9,8 @@ import pytest
 from benchmarks import run
 
 
-@pytest.mark.parametrize("section", ["optax", pytest.param("scaling", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("section", ["optax", "scaling"])
 def test_a_quick_run_of_one_section_writes_its_table(section, tmp_path, pytestconfig):
     command = [sys.executable, "-m", "benchmarks.run", "--quick", "--only", section]
     done = subprocess.run(

@@ -13,6 +13,8 @@ from experiments.recipes.claims import CLAIMS
 from tests.support.made_up_runs import made_up
 
 TRAINED = [name for name in recipes.names() if recipes.load(name).command == "train"]
+# The first recipe with each kind of figure.
+KINDS = {recipes.load(name).draw.__qualname__: name for name in reversed(TRAINED)}.values()
 
 
 def result_of(name, scale, tmp_path, seeds=2):
@@ -20,7 +22,10 @@ def result_of(name, scale, tmp_path, seeds=2):
     return planned, summarize(planned, made_up(planned))
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in TRAINED],
+)
 def test_the_laptops_result_can_be_written_and_drawn(name, tmp_path):
     planned, result = result_of(name, "laptop", tmp_path)
     files = report.write(planned, result, tmp_path)

@@ -31,7 +31,8 @@ def after_sgd(_tiny_model):
 
 
 # Made of the same blocks as others.
-SLOW = {"gnp", "wsam", "stable_sam", "saner", "usam", "friendly_sam", "vasso"}
+SLOW = {"gnp", "wsam", "stable_sam", "saner", "usam", "friendly_sam", "vasso", "multistep_asam"}
+SLOW |= {"lookahead_sam", "lookahead_asam", "lookbehind_asam", "ae_sam", "ae_lookbehind_sam"}
 
 
 @pytest.mark.parametrize(

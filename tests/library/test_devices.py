@@ -51,7 +51,8 @@ METHODS = {
 # Run under every mapping; the others, made of the same blocks, under shard_map.
 ALL_MAPPINGS = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
 SHARD_MAP_ONLY = [name for name in METHODS if name not in ALL_MAPPINGS]
-ALIKE = {"stable_sam", "saner", "sam_on", "vasso"}  # to gsam and friendly_sam
+# Made of the same blocks as gsam, friendly_sam, lookbehind_adaptive and ae_looksam.
+ALIKE = {"stable_sam", "saner", "sam_on", "vasso", "ae_lookbehind", "looksam", "multistep_mean"}
 
 
 def mark(name):

@@ -17,10 +17,9 @@ from tests.support.problems import (
     optimizers,
 )
 
-# The others are made of the same blocks.
+# One of each kind of inner loop, state and policy; the others are made of the same blocks.
 REPRESENTATIVES = {
-    "sam", "multistep_asam", "lookbehind_sam_adaptive", "lookbehind_asam", "ae_looksam", "ss_sam",
-    "esam", "lookbehind_adam", "gsam", "sam_on", "friendly_sam", "momentum_sam", "wsam_decoupled",
+    "sam", "lookbehind_asam", "ae_looksam", "esam", "lookbehind_adam", "friendly_sam", "momentum_sam",
 }  # fmt: skip
 METHODS = [
     name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow)
