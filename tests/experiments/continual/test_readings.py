@@ -15,5 +15,5 @@ def test_every_reading_is_a_learner_of_its_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", ablation.READINGS)
 def test_every_reading_trains(reading):
-    found = ablation.measure(reading, [0], tasks=1, epochs_per_task=1, train_examples=200)
-    assert found["average_accuracy"][0] > 50
+    found = ablation.measure(reading, [0], tasks=1, epochs_per_task=20)
+    assert found["average_accuracy"][0] > 90
