@@ -27,6 +27,7 @@ from experiments.campaign.measuring import measure_all
 from experiments.campaign.runs import Run
 from experiments.continual import __main__ as continual
 from experiments.recipes.recipe import SCALES
+from experiments.reporting.tables import markdown_lines
 
 _MAINS = {
     "experiments.train": partial(train.main, show_progress=False),
@@ -93,7 +94,7 @@ def listing(plans: Sequence[Plan], options: argparse.Namespace) -> str:
                 str(file) if file.exists() else "",
             ]
         )
-    return "\n".join(report.markdown(rows))
+    return "\n".join(markdown_lines(rows))
 
 
 def dry_run(plans: Sequence[Plan], options: argparse.Namespace) -> str:
@@ -104,7 +105,7 @@ def dry_run(plans: Sequence[Plan], options: argparse.Namespace) -> str:
         rows.append([each.name, *_cost(each.distinct_runs.values(), cache)])
     everything = {run.path: run for each in plans for run in each.distinct_runs.values()}
     rows.append(["together, shared runs once", *_cost(everything.values(), cache)])
-    return "\n".join(report.markdown(rows))
+    return "\n".join(markdown_lines(rows))
 
 
 def _cost(runs: Iterable[Run], cache: Path) -> list[str]:

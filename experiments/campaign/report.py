@@ -15,6 +15,7 @@ from experiments.campaign.collect import Plan
 from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import different
 from experiments.recipes.recipe import CellResult, Quantity, Result
+from experiments.reporting.tables import markdown_lines
 
 _DASH = "-"
 
@@ -127,18 +128,7 @@ def _table(result: Result, cells: Sequence[CellResult]) -> list[str]:
             row.append(_difference(each, quantities[0].decimals))
             row += [_p_value(each)] if result.recipe.t_test else []
         rows.append(row)
-    return markdown(rows)
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; the first column is aligned to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        lines.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [lines[0], f"| {' | '.join(rule)} |", *lines[1:]]
+    return markdown_lines(rows)
 
 
 def _published_section(result: Result) -> list[str]:
@@ -151,7 +141,7 @@ def _published_section(result: Result) -> list[str]:
     for name in names:
         found = [rows.get(name, (None, None)) for rows in missing.values()]
         table.append([name, *(_mean_std(mean, std, 2) for mean, std in found)])
-    return ["## Published", "", *markdown(table), ""]
+    return ["## Published", "", *markdown_lines(table), ""]
 
 
 def _is_scalar(quantity: Quantity, cells: Sequence[CellResult]) -> bool:

@@ -45,6 +45,12 @@ def markdown_table(rows: Sequence[Row]) -> str:
     )
 
 
+def markdown_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; the first row is the heading."""
+    heading, *body = rows
+    return markdown_table([dict(zip(heading, row, strict=True)) for row in body]).splitlines()
+
+
 def mean_and_std(values: Sequence[float] | np.ndarray, decimals: int) -> str:
     """Formats mean ± sample standard deviation, or the value that all ``values`` share."""
     values = np.asarray(values, float)

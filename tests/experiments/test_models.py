@@ -125,9 +125,7 @@ def test_equal_models_have_equal_definitions_so_that_nothing_is_compiled_twice(n
     assert hash(first) == hash(second)
 
 
-@pytest.mark.parametrize(
-    "dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TINY)
 def test_a_step_has_finite_gradients_and_only_training_moves_the_statistics(name, dtype):
     graphdef, params, stats = nnx.split(make_tiny(name, dtype), nnx.Param, nnx.BatchStat)

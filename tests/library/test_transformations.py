@@ -19,7 +19,8 @@ from tests.support.problems import (
 
 # One of each kind of inner loop, state and policy; the others are made of the same blocks.
 REPRESENTATIVES = {
-    "sam", "lookbehind_asam", "ae_looksam", "esam", "lookbehind_adam", "friendly_sam", "momentum_sam",
+    "sam", "lookbehind_asam", "ae_looksam", "esam", "lookbehind_adam", "friendly_sam",
+    "momentum_sam",
 }  # fmt: skip
 METHODS = [
     name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow)

@@ -34,8 +34,6 @@ def run_whole(config):
     return run, memories, train(run, run.init(), [], NullLogger(), save)
 
 
-
-
 class Stop(Exception):
     """Ends a run from within."""
 

@@ -13,7 +13,6 @@ from experiments.parallel.mesh import make_mesh
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.setup import abstract_state, make_run
 
-
 SIZES = {"train": 40, "valid": 5, "test": 5}
 
 
