@@ -43,11 +43,21 @@ _RANGES: Mapping[str, Range] = {
     "warmup_steps": _NOT_NEGATIVE,
     "weight_decay": _NOT_NEGATIVE,
     "workers": _NOT_NEGATIVE,
+    # Only some configs have these.
+    "beam": _POSITIVE,
+    "dropout": _FRACTION,
+    "heads": _POSITIVE,
+    "hidden": _POSITIVE,
+    "layers": _POSITIVE,
+    "length_penalty": _NOT_NEGATIVE,
+    "max_tokens": _POSITIVE,
+    "vocabulary": _POSITIVE,
+    "width": _POSITIVE,
 }
 
 
 def check_ranges(config: ConfigDict) -> None:
     """Raises ValueError if a value is out of range."""
     for key, (valid, holds) in _RANGES.items():
-        if not holds(config[key]):
+        if key in config and not holds(config[key]):
             raise ValueError(f"{key} must be {valid}, got {config[key]!r}.")

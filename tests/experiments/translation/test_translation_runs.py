@@ -144,6 +144,10 @@ def test_devices_and_microbatches_divide_the_pairs_of_a_batch(config):
         ({"target_language": "fr"}, "train.fr"),
         ({"schedule": "inverse_sqrt", "warmup_steps": 0}, "warmup_steps must be >= 1"),
         ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+        ({"layers": 0}, "layers must be >= 1, got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"beam": 0}, "beam must be >= 1, got 0"),
+        ({"length_penalty": -1.0}, "length_penalty must be >= 0 and finite, got -1.0"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_it(config, changes, named):
