@@ -104,7 +104,8 @@ FURTHER_ROWS: Mapping[str, Row] = {
     "USAM": _like_sam("usam", (0.05, 0.1, 0.2, 0.4), (0.02, 0.4)),
     "GSAM": _like_sam("gsam", _SAM_RADII, (0.02, 0.2)),
     "GNP": _like_sam("gnp", _SAM_RADII, (0.02, 0.4)),
-    "WSAM (coupled)": _like_sam("wsam", _SAM_RADII, (0.04, 0.1)),
+    # It weighs the sharpness nine times as much as SAM, so the radii are about a ninth.
+    "WSAM (coupled)": _like_sam("wsam", (0.0125, 0.025, 0.05, 0.1), (0.02, 0.05)),
     "WSAM": _like_sam("wsam_decoupled", _SAM_RADII, (0.04, 0.4)),
     "Stable SAM": _like_sam("stable_sam", _SAM_RADII, (0.04, 0.4)),
     "SANER": _like_sam("saner", _SAM_RADII, (0.02, 0.2)),
