@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from experiments import models
 from experiments.data.augment import normalize
 from experiments.data.dataset import Examples
+from experiments.models.dropout import insert_streams
 from experiments.tasks.base import Metrics, Task
 
 
@@ -64,13 +65,13 @@ def multi_head(
         }
 
     def loss(model: nnx.Module, batch: Examples, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        del key  # no model has dropout
+        insert_streams(model, key)
         total = sums(model, batch)
         count = jnp.maximum(total["examples"], 1)
         return total["loss"] / count, {"accuracy": total["accuracy"] / count}
 
     def example_losses(model: nnx.Module, batch: Examples, key: jax.Array) -> jax.Array:
-        del key
+        insert_streams(model, key)
         labels = batch.labels % classes_per_task
         losses = optax.softmax_cross_entropy_with_integer_labels(own_logits(model, batch), labels)
         return jnp.where(batch.labels >= 0, losses, 0)

@@ -60,6 +60,15 @@ def test_changed_files_are_decoded_again(folder):
     assert len(tiny_imagenet.load(str(folder)).train.labels) == 13
 
 
+@pytest.mark.parametrize("damage", [lambda x: b"", lambda x: x[:-200], lambda x: b"\0" * len(x)])
+def test_a_damaged_cache_is_decoded_again(folder, damage):
+    first = tiny_imagenet.load(str(folder))
+    (cache,) = folder.glob("decoded-train.npz")
+    cache.write_bytes(damage(cache.read_bytes()))
+    again = tiny_imagenet.load(str(folder))
+    np.testing.assert_array_equal(first.train.images, again.train.images)
+
+
 def test_a_folder_that_cannot_be_written_is_read(folder, monkeypatch):
     monkeypatch.setattr(tiny_imagenet.os, "access", lambda *_: False)
     tiny_imagenet.load(str(folder))

@@ -13,11 +13,13 @@ published.
 """
 
 import os
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from experiments.data.dataset import Dataset, Examples
@@ -93,10 +95,8 @@ def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, int]]:
 def _read(folder: Path, split: str, examples: list[tuple[Path, int]]) -> Examples:
     """The decoded images of a split, from the cache if it is one of these files."""
     cache, key = folder / _CACHE.format(split), _fingerprint(examples)
-    if cache.exists():
-        with np.load(cache) as saved:
-            if saved["key"] == key:
-                return Examples(saved["images"], saved["labels"])
+    if cache.exists() and (cached := _load(cache, key)):
+        return cached
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside of Python's lock
         images = np.stack(list(pool.map(_decode, [path for path, _ in examples])))
     labels = np.array([label for _, label in examples], np.int32)
@@ -106,6 +106,17 @@ def _read(folder: Path, split: str, examples: list[tuple[Path, int]]) -> Example
             np.savez(file, images=images, labels=labels, key=key)
         draft.replace(cache)
     return Examples(images, labels)
+
+
+def _load(cache: Path, key: int) -> Examples | None:
+    """The cached images; None if they are those of other files, or damaged."""
+    try:
+        with np.load(cache) as saved:
+            if saved["key"] == key:
+                return Examples(saved["images"], saved["labels"])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        logging.warning("%s is damaged; decoding the images again.", cache)
+    return None
 
 
 def _decode(path: Path) -> np.ndarray:

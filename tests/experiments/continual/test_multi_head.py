@@ -55,6 +55,23 @@ def test_the_loss_is_the_mean_over_examples_and_padding_counts_for_nothing(task,
     np.testing.assert_array_equal(example_losses(model, padded, None)[8:], 0)
 
 
+def test_a_model_with_dropout_draws_from_the_key_in_training_only(batch):
+    task = multi_head(
+        "tests.support.own_model:OwnModel", (4, 4, 1), 3, 2, jnp.zeros(1), 100 * jnp.ones(1)
+    )
+    graphdef, state = nnx.split(task.make_model(jax.random.key(0)))
+
+    def losses(function, train, *key):
+        model = nnx.merge(graphdef, state, copy=True)
+        model.train() if train else model.eval()
+        return function(model, batch, *key)
+
+    first, again, other = (losses(task.loss, True, jax.random.key(n))[0] for n in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert losses(task.evaluate, False)["loss"] > 0
+
+
 def test_only_the_own_head_gets_a_gradient(task, batch):
     graphdef, params = nnx.split(task.make_model(jax.random.key(0)))
     second_task = Examples(batch.images, np.full(8, 3, np.int32))
