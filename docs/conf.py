@@ -31,10 +31,12 @@ extensions = [
     "sphinx-mathjax-offline",  # formulas without a connection
 ]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 highlight_language = "none"  # of indented blocks, which are commands
 html_theme = "furo"
 html_title = "optax-lookbehind"
 html_copy_source = False
+html_show_copyright = False
 
 # Notebooks hold their outputs; tests/docs/test_notebooks.py executes them.
 nb_execution_mode = "off"

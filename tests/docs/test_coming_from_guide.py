@@ -1,4 +1,4 @@
-"""What the guide puts in the place of another implementation gives the same weights."""
+"""The replacements of other implementations in the guide lead to the same weights."""
 
 import pathlib
 import re

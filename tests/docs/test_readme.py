@@ -36,7 +36,7 @@ def images(seed=0):
 
 
 def test_the_plain_example_trains():
-    example, _ = code_blocks("README.md")
+    example, _, _ = code_blocks("README.md")
     batch = jax.tree.map(lambda x: x[0], batches(number=1, size=64))
     scope = {"params": network()[0], "loss_fn": classification_loss}
     exec(example, scope)
@@ -48,7 +48,7 @@ def test_the_plain_example_trains():
 
 
 def test_the_nnx_example_trains_and_keeps_the_statistics_of_the_clean_pass():
-    _, example = code_blocks("README.md")
+    _, example, _ = code_blocks("README.md")
     scope = {"model": Network(nnx.Rngs(0))}
     exec(example, scope)
     params, stats, opt_state = scope["params"], scope["stats"], scope["opt_state"]
@@ -62,6 +62,31 @@ def test_the_nnx_example_trains_and_keeps_the_statistics_of_the_clean_pass():
         if t == 0:
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, expected)
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_lines_on_hyper_parameters_and_lookahead_run():
+    *_, example = code_blocks("README.md")
+    batch = jax.tree.map(lambda x: x[0], batches(number=1))
+    params, grad_fn = network()[0], lambda p, i: jax.grad(classification_loss)(p, batch)
+    adjustable, lookahead = example.split("# Lookahead-SAM")
+    scope = vars(ol) | {"jnp": jnp, "optax": optax, "params": params}
+    exec(adjustable, scope)
+    tx, state = scope["tx"], scope["opt_state"]
+    updates, state = tx.update(grad_fn(params, 0), state, params, grad_fn=grad_fn)
+    fixed = optax.chain(ol.lookbehind_sam(2, 0.1, 0.5), optax.sgd(0.1))
+    expected, _ = fixed.update(grad_fn(params, 0), fixed.init(params), params, grad_fn=grad_fn)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates, expected)
+    assert state[0].hyperparams["rho"] == jnp.float32(0.1)
+
+    exec("#" + lookahead, scope)
+    tx, pair = scope["tx"], scope["pair"]
+    state = tx.init(pair)
+    for _ in range(5):
+        updates, state = tx.update(grad_fn(pair.fast, 0), state, pair, grad_fn=grad_fn)
+        pair = optax.apply_updates(pair, updates)
+    # At the synchronization both are halfway between the start and the fifth fast weights.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), pair.slow, pair.fast)
+    assert optax.tree.norm(optax.tree.sub(pair.slow, params)) > 0
 
 
 def test_the_guide_to_many_devices_runs():

@@ -1,4 +1,4 @@
-"""Under pmap without axis_name every device would train weights of its own: a warning says so."""
+"""The warning under pmap without axis_name, where the weights of the devices drift apart."""
 
 import warnings
 
