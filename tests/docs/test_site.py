@@ -35,6 +35,12 @@ def test_every_argument_of_a_public_function_is_described(function):
     assert described == list(inspect.signature(function).parameters)
 
 
+def test_every_page_is_in_the_contents():
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages - set(re.findall(r"^([\w-]+)$", contents, re.M)) == set()
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path):
     result = subprocess.run(
