@@ -5,6 +5,9 @@ import re
 
 import numpy as np
 import pytest
+from flax.training import train_state
+
+import optax_lookbehind as ol
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "frameworks.md"
 PROGRAMS = dict(
@@ -31,6 +34,13 @@ def run(name):
 def test_the_program_trains(name):
     loss = run(name)["loss"]
     assert 0 < float(loss) < 0.98 * np.log(10)
+
+
+def test_the_train_state_of_flax_itself_raises_with_what_to_override():
+    params = {"w": np.ones(2, np.float32)}
+    state = train_state.TrainState.create(apply_fn=None, params=params, tx=ol.sam(0.1))
+    with pytest.raises(ValueError, match=r"(?s)^grad_fn is missing.*TrainState\.apply_gradients"):
+        state.apply_gradients(grads=params, grad_fn=lambda params, i: params)
 
 
 def test_the_page_has_every_framework():

@@ -180,6 +180,28 @@ def test_a_perturbed_pass_that_overflows_keeps_the_weights_and_lowers_the_scale(
     assert not np.isfinite(updates)
 
 
+@pytest.mark.parametrize(
+    "method", [lambda: ol.sam(0.05), lambda: ol.lookbehind_sam(3, 0.05, 0.5)], ids=["sam", "k = 3"]
+)
+def test_float16_trains_from_a_scale_that_is_far_too_high(method, batch):
+    def loss_fn(params, batch):
+        x, y = batch
+        half = jax.tree.map(lambda w: w.astype(jnp.float16), params)
+        return classification_loss(half, (x.astype(jnp.float16), y)).astype(jnp.float32)
+
+    params = network()[0]
+    scope = prepare("dynamic loss scaling", batch, loss_fn=loss_fn, params=params)
+    scope["tx"] = optax.chain(method(), optax.sgd(0.1, momentum=0.9))
+    state, scale = scope["tx"].init(params), DynamicScale(scale=jnp.float32(2.0**30))
+    step, losses = jax.jit(scope["step"]), []
+    for _ in range(50):
+        params, state, scale, loss = step(params, state, scale, batch)
+        losses.append(float(loss))
+    assert np.isfinite(norm(params))
+    assert scale.scale < 2.0**30
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def test_one_layer_is_perturbed_and_both_are_trained(batch):
     hidden = {"hidden": 1.0, "out": 0.0}
     expected = reference(batch, lambda w, batch: sam_gradient(w, batch, perturbed=hidden))
