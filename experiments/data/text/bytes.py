@@ -34,7 +34,7 @@ class Windows(NamedTuple):
 def read_text(path: str | None) -> bytes:
     """Reads a file, by default the topics of Python's ``help()``.
 
-    They are 0.7 MB of English that every Python ships (PSF license); their wording differs between
+    They are half a megabyte of English that every Python ships (PSF license); their wording differs between
     versions of Python.
     """
     if path is None:
