@@ -43,16 +43,15 @@ def measure(setup: Setup) -> Table:
         f"{_LAYERS} scanned and rematerialized blocks of {_WIDTH} x {4 * _WIDTH} and "
         f"{4 * _WIDTH} x {_WIDTH} float32 weights, sharded over eight devices, jax "
         f"{jax.__version__}; a policy's step with SAM. Memory: temporary memory in addition to "
-        "SGD's, in units of a device's part of the weights. Communicated: bytes of the results of "
-        "all collectives, in units of the weights. Constrained: with_sharding_constraint on the "
-        "gradients in grad_fn.",
+        "SGD's, in units of a device's part of the weights. Communicated: bytes of all collectives "
+        "relative to SGD's. Constrained: with_sharding_constraint on the gradients in grad_fn.",
     )
 
 
 def measure_target(target: str) -> list[Row]:
     """The rows of one target."""
-    size = 4 * _NUM_WEIGHTS
-    memory, _ = compile_step(target, "SGD", False)
+    part = 4 * _NUM_WEIGHTS / 8
+    memory, communicated = compile_step(target, "SGD", False)
     rows: list[Row] = []
     for name in METHODS:
         plain, constrained = (compile_step(target, name, flag) for flag in (False, True))
@@ -60,10 +59,10 @@ def measure_target(target: str) -> list[Row]:
             {
                 "target": target,
                 "step": name,
-                "memory": (plain[0] - memory) / (size / 8),
-                "memory, constrained": (constrained[0] - memory) / (size / 8),
-                "communicated": plain[1] / size,
-                "communicated, constrained": constrained[1] / size,
+                "memory": (plain[0] - memory) / part,
+                "memory, constrained": (constrained[0] - memory) / part,
+                "communicated": plain[1] / communicated,
+                "communicated, constrained": constrained[1] / communicated,
             }
         )
     return rows

@@ -42,4 +42,4 @@ def test_a_constraint_on_the_gradient_keeps_a_policys_branch_sharded():
     rows = {row["step"]: row for row in policies.measure_target(target)}
     for name in ("AE-SAM", "SS-SAM"):
         assert rows[name]["memory, constrained"] <= rows["SAM"]["memory"] + 1.5
-        assert rows[name]["communicated, constrained"] <= 2.02 * rows["SGD"]["communicated"]
+        assert rows[name]["communicated, constrained"] <= 2.02

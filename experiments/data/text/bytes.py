@@ -34,8 +34,8 @@ class Windows(NamedTuple):
 def read_text(path: str | None) -> bytes:
     """Reads a file, by default the topics of Python's ``help()``.
 
-    They are half a megabyte of English that every Python ships (PSF license); their wording differs between
-    versions of Python.
+    They are half a megabyte of English that every Python ships (PSF license). Their wording differs
+    between versions of Python.
     """
     if path is None:
         return "\n".join(topics[name] for name in sorted(topics)).encode()
