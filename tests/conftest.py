@@ -2,14 +2,15 @@
 
 import contextlib
 import os
+from importlib.metadata import version
 
 # Before jax is imported. Tests of many devices need them; the others use the first one.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
-
-# Most programs of the tests run only a few steps; they compile in two thirds of the time.
+flags = ["--xla_force_host_platform_device_count=8"]
+# Most programs of the tests run only a few steps: quick compilation counts, not quick code.
+if version("jaxlib").startswith(("0.9.", "0.10.")):  # XLA refuses flags that it does not know
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
