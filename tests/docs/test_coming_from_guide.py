@@ -12,7 +12,7 @@ import pytest
 from optax_lookbehind import sam
 from tests.support.problems import batches, classification_loss, network
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "coming-from.md"
 BLOCKS = {
     re.match("# (.*)\n", block)[1]: block

@@ -29,7 +29,6 @@ def run(name):
     return scope
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_program_trains(name):
     loss = run(name)["loss"]

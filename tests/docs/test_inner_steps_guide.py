@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.problems import batches, classification_loss, network
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "inner-steps.md"
 ONE, SEVERAL, DROPOUT, CHECK = re.findall(
     r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S

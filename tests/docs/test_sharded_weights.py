@@ -12,7 +12,7 @@ import pytest
 import optax_lookbehind as ol
 from tests.support.problems import batches, classification_loss, network
 
-pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("float64")
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "sharded-weights.md"
 PREAMBLE, *BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 RECIPES = {re.match("# recipe: (.*)\n", block)[1]: block for block in BLOCKS}

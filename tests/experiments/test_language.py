@@ -16,8 +16,6 @@ from experiments.parallel.mesh import make_mesh
 from experiments.tasks.language import language as make_task
 from experiments.tasks.language import make_language
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture
 def config(tmp_path):

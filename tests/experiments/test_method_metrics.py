@@ -61,8 +61,8 @@ def test_alpha_is_the_mean_over_the_weights(config):
     config.update(method="lookbehind_sam:alpha=adaptive_per_tensor")
     metrics, states = take_steps(config, 2)
     for step, state in zip(metrics, states, strict=True):
-        alphas = jax.tree.leaves(optax.tree.get(state.opt_state, "alpha"))
-        assert len(set(map(float, alphas))) > 1
+        alphas = np.asarray(optax.tree.get(state.opt_state, "alpha"))
+        assert len(set(alphas.tolist())) > 1
         np.testing.assert_allclose(step["alpha"], np.mean(alphas), rtol=1e-6)
 
 

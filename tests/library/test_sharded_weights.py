@@ -12,7 +12,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from benchmarks.hlo import count
 from tests.support.problems import batches, classification_loss, make_step, network, optimizers
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 STEPS = 3
 METHODS = optimizers()
 # Between them they have every loop, combination and branch.

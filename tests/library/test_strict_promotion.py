@@ -17,7 +17,7 @@ METHODS = optimizers() | WITHOUT_ADAM
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_bfloat16_weights_under_strict_promotion(name, quick_compilation):
+def test_bfloat16_weights_under_strict_promotion(name):
     params, loss_fn = network(dtype=jnp.bfloat16)
     batch = jax.tree.map(lambda x: x[0], batches(number=1, dtype=jnp.bfloat16))
     grad_fn = lambda params, i: jax.grad(loss_fn)(params, batch)
