@@ -11,7 +11,7 @@ resumes after the last finished epoch.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, Progress, kept_epochs
+from experiments.training.checkpoint_reader import Progress, kept_epochs
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.lock import only_writer
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -46,18 +48,16 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
       show_progress: whether to draw a progress bar and print a summary.
     """
     workdir = workdir or run_dir.default_workdir(config)
-    with _interruptions(workdir, config.epochs), cli.user_errors():
+    with ExitStack() as stack:
+        stack.enter_context(_interruptions(workdir, config.epochs))
+        stack.enter_context(cli.user_errors())
         run_dir.check_config(workdir, config)
         trainers, pipeline = make_run(config)
         if multihost.is_main_process():
-            workdir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
-    folder = workdir / run_dir.CHECKPOINTS
-    with (
-        _interruptions(workdir, config.epochs),
-        cli.user_errors(),
-        Checkpoints(folder, config.keep_every) as checkpoints,
-    ):
+        folder = workdir / run_dir.CHECKPOINTS
+        checkpoints = stack.enter_context(Checkpoints(folder, config.keep_every))
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])
@@ -80,7 +80,8 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {advice(error)}") from error
     if multihost.is_main_process() and show_progress:
-        print(summary(trainers, history, workdir))
+        with cli.user_errors():
+            print(summary(trainers, history, workdir))
 
 
 @contextmanager
@@ -144,7 +145,7 @@ def summary(trainers: Sequence[Trainer], history: Sequence[Record], workdir: Pat
     titles = " then ".join(dict.fromkeys(trainer.title for trainer in trainers))
     names = [f"{split}_{trainers[-1].score}" for split in ("val", "test")]
     scores = ", ".join(_score(name, history) for name in names if name in last)
-    seconds = sum(line["seconds"] for line in run_dir.read_lines(workdir / run_dir.TIMING))
+    seconds = run_dir.total_seconds(workdir)
     return (
         f"{titles}: {scores}, training loss {last['train_loss']:.4f} after {last['epoch']} epochs "
         f"and {seconds:.1f} s; written to {workdir}"

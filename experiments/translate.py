@@ -10,7 +10,6 @@ signatures. The outputs of two runs can be compared with ``sacrebleu --paired-bs
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from experiments.parallel.mesh import make_mesh
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoint_reader import read_newest
 from experiments.training.setup import abstract_state, make_run
 from experiments.training.state import weights_of
 
@@ -66,7 +65,7 @@ def read_config(workdir: Path) -> ConfigDict:
     path = workdir / run_dir.CONFIG
     if not path.exists():
         raise ValueError(f"{workdir} must be the workdir of a run; it has no {run_dir.CONFIG}.")
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = run_dir.read_config(workdir)
     if saved.get("task") != "translation":
         raise ValueError(f"{workdir} must hold a run of translation, got {saved.get('task')!r}.")
     config = get_config()
@@ -77,8 +76,8 @@ def read_config(workdir: Path) -> ConfigDict:
 def read_model(config: ConfigDict, workdir: Path, vocabulary: int) -> nnx.Module:
     """The model of the newest checkpoint, in eval mode."""
     trainers, _ = make_run(config, make_mesh(1))
-    with Checkpoints(workdir / run_dir.CHECKPOINTS, config.keep_every) as checkpoints:
-        progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+    folder = workdir / run_dir.CHECKPOINTS
+    progress = read_newest(folder, lambda epochs: abstract_state(trainers[epochs - 1]))
     if progress is None:
         raise ValueError(f"{workdir} has no checkpoint yet.")
     model = nnx.eval_shape(lambda: make_model(config, vocabulary, jax.random.key(0)))

@@ -22,11 +22,13 @@ from experiments.analysis.functions import (
     make_functions,
 )
 from experiments.configs import base
+from experiments.configs.validation import check_ranges
 from experiments.data import Examples
 from experiments.methods.table import method
 from experiments.training import run_dir as files
-from experiments.training.checkpoints import kept_epochs, read_fields
+from experiments.training.checkpoint_reader import kept_epochs, read_fields, read_history
 from experiments.training.method_switch import methods_by_epoch
+from experiments.training.orbax_errors import reason
 from experiments.training.setup import make_transformation
 from experiments.training.state import TrainState, weights_of
 
@@ -126,7 +128,7 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
 
 def read_metrics(run: Run) -> list[dict[str, float]]:
     """The logged metrics of each epoch up to the checkpoint."""
-    return files.read_lines(run.path / files.METRICS)[: run.checkpoint.epoch]
+    return read_history(run.path / files.CHECKPOINTS, run.checkpoint.epoch)
 
 
 def method_title(config: ConfigDict) -> str:
@@ -144,11 +146,9 @@ def _read_config(path: Path) -> ConfigDict:
         configs = [p for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{files.CONFIG}")]
         found = _listed(p.parent.relative_to(folder) for p in configs)
         raise ValueError(f"{path} {problem}; runs in {folder}: {found}.")
-    try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} cannot be read: {error}.") from error
-    return ConfigDict(json.loads(base.get_config().to_json()) | saved)
+    config = ConfigDict(json.loads(base.get_config().to_json()) | files.read_config(path))
+    check_ranges(config)
+    return config
 
 
 def _at_newest(run: Run) -> Run:
@@ -156,7 +156,8 @@ def _at_newest(run: Run) -> Run:
         try:
             return run.at_epoch(epoch)
         except Exception as error:  # any error while reading counts as a damaged checkpoint
-            logging.warning("Checkpoint %d of %s cannot be read: %s", epoch, run.path, error)
+            shown = reason(error)
+            logging.warning("Checkpoint %d of %s cannot be read: %s", epoch, run.path, shown)
     raise ValueError(
         f"none of the checkpoints of {run.path} can be read: {_listed(run.kept_epochs)}."
     )
@@ -170,7 +171,9 @@ def _at_epoch(run: Run, epoch: int) -> Run:
     try:
         return run.at_epoch(epoch)
     except Exception as error:
-        raise ValueError(f"checkpoint {epoch} of {run.path} cannot be read: {error}") from error
+        raise ValueError(
+            f"checkpoint {epoch} of {run.path} cannot be read: {reason(error)}"
+        ) from error
 
 
 def _read(run: Run, epoch: int) -> Checkpoint:

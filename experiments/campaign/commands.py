@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import base, continual, translation
 from experiments.training import run_dir
-from experiments.training.checkpoints import kept_epochs
+from experiments.training.checkpoint_reader import kept_epochs, read_history
 
 History = Sequence[Mapping[str, float]]
 
@@ -34,18 +34,28 @@ class Command(NamedTuple):
 
 
 def _train_finished(workdir: Path, config: ConfigDict) -> bool:
-    """The last epoch is in the log and its checkpoint is whole."""
-    metrics = workdir / run_dir.METRICS
-    if not metrics.exists() or len(run_dir.read_lines(metrics)) < config.epochs:
+    """Whether there is a checkpoint of the last epoch, and the log is what is saved in it.
+
+    If not, the command trains again what is missing, and writes the log anew.
+    """
+    folder = workdir / run_dir.CHECKPOINTS
+    if config.epochs not in kept_epochs(folder):
         return False
-    return config.epochs in kept_epochs(workdir / run_dir.CHECKPOINTS)
+    try:
+        saved, logged = read_history(folder, config.epochs), _log(workdir)
+    except (OSError, LookupError, TypeError, ValueError):  # one of them is damaged
+        return False
+    return json.dumps(saved) == json.dumps(logged)  # as text: NaN is not equal to itself
 
 
 def _train_read(workdir: Path) -> tuple[History, Mapping[str, Any]]:
-    metrics = run_dir.read_lines(workdir / run_dir.METRICS)
-    file = workdir / run_dir.TIMING
+    metrics, file = _log(workdir), workdir / run_dir.TIMING
     timing = {line["epoch"]: line for line in run_dir.read_lines(file)} if file.exists() else {}
-    return [line | timing.get(line["epoch"], {}) for line in metrics], metrics[-1]
+    return [{**line, **timing.get(line["epoch"], {})} for line in metrics], metrics[-1]
+
+
+def _log(workdir: Path) -> History:
+    return run_dir.read_lines(workdir / run_dir.METRICS)
 
 
 _CONTINUAL_RESULT = "continual.json"

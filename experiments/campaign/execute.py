@@ -1,21 +1,18 @@
 """Doing the runs that are missing, next to other processes that do the same."""
 
-import fcntl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments.campaign.progress import GradientProgress
 from experiments.campaign.runs import Run, write_diverged
+from experiments.training.lock import claimed
 from experiments.training.metrics import NotFiniteError
 
 Main = Callable[..., None]  # (config, workdir) -> None, exits the process on an error
 
-_LOCK = ".lock"
 _WAIT = 1.0  # seconds between two looks at runs that other processes do
 
 
@@ -76,21 +73,3 @@ def _is_divergence(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Claims a folder for this process as long as the context lasts.
-
-    Yields False if another process has claimed it. The lock belongs to the open file, not to the
-    file's existence: the kernel releases it when its process ends in whatever way, so no lock can
-    be stale. It also holds between machines, if their shared file system supports ``flock``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / _LOCK, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

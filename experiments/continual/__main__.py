@@ -20,6 +20,7 @@ from experiments.continual.setup import ContinualRun, abstract_state, make_run
 from experiments.continual.train import train
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints
+from experiments.training.lock import only_writer
 from experiments.training.loggers import Logger, RunLogger
 from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
 
@@ -36,23 +37,27 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
         workdir = workdir or run_dir.default_workdir(config)
         run_dir.check_config(workdir, config)
         run = make_run(config)
-        workdir.mkdir(parents=True, exist_ok=True)
-        run_dir.write_config(workdir, config)
-    folder = workdir / run_dir.CHECKPOINTS
-    with cli.user_errors(), Checkpoints(folder, config.keep_every) as checkpoints:
+        with only_writer(workdir):
+            run_dir.write_config(workdir, config)
+            history = _train(run, workdir, show_progress)
+            result = results.write(run, history, workdir)
+        if show_progress:
+            print(results.summary(run, result, workdir))
+
+
+def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record]:
+    """Trains to the end, from the newest checkpoint if there is one."""
+    with Checkpoints(workdir / run_dir.CHECKPOINTS, run.config.keep_every) as checkpoints:
         progress = checkpoints.restore(lambda epochs: abstract_state(run))
         state, history = (run.init(), []) if progress is None else progress
         if history:
             logging.warning("Resuming after epoch %d.", len(history))
         try:
             with _logger(run, workdir, history, show_progress) as logger:
-                history = train(run, state, history, logger, checkpoints.save)
+                return train(run, state, history, logger, checkpoints.save)
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {advice(error)}") from error
-    result = results.write(run, history, workdir)
-    if show_progress:
-        print(results.summary(run, result, workdir))
 
 
 def _logger(run: ContinualRun, workdir: Path, history: list[Record], show_progress: bool) -> Logger:

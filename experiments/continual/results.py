@@ -73,7 +73,7 @@ def gradients_per_step(run: ContinualRun, history: Sequence[Record]) -> float:
 
 def summary(run: ContinualRun, result: dict[str, Any], workdir: Path) -> str:
     """One-line summary of a finished run."""
-    seconds = sum(line["seconds"] for line in run_dir.read_lines(workdir / run_dir.TIMING))
+    seconds = run_dir.total_seconds(workdir)
     label = METRICS[f"{result['evaluated_on']}_accuracy"].label
     return (
         f"{run.title}: average {label} {result['average_accuracy']:.2%}, forgetting "

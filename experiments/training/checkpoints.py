@@ -1,189 +1,149 @@
 """Atomic checkpoints of the full training state; the newest two are kept, or more."""
 
-import functools
 import shutil
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Self
+from typing import Self
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
-from jax.experimental.multihost_utils import process_allgather, sync_global_devices
+from jax.experimental.multihost_utils import sync_global_devices
 
 from experiments.parallel.multihost import is_main_process
+from experiments.training import checksums, disk
+from experiments.training.checkpoint_reader import Progress, entries, kept_epochs, read_newest
 from experiments.training.metrics import Record
+from experiments.training.orbax_errors import reason, without_logs
 from experiments.training.state import AnyState, State
 
 _NUM_KEPT = 2
-
-
-class Progress(NamedTuple, Generic[State]):
-    """Training progress at the end of an epoch.
-
-    Attributes:
-      state: weights, statistics, states of optimizer and policy, key.
-      history: metrics of each finished epoch. The order of the data follows from their number and
-        the seed.
-    """
-
-    state: State
-    history: list[Record]
+_MARGIN = 1 << 20  # bytes; more than a checkpoint has in addition to its arrays
 
 
 class Checkpoints:
     """The checkpoints in a folder, named after the number of finished epochs.
 
     Writes are atomic: Orbax writes to a temporary folder, in the background, and renames it when
-    complete. All processes take part.
+    complete. All processes of a run take part, and no other run may write to the folder.
     """
 
     def __init__(self, folder: Path, keep_every: int | None = None):
-        """Opens the folder; the checkpoint of every ``keep_every``-th epoch is kept as well."""
+        """Makes the folder; the checkpoint of every ``keep_every``-th epoch is kept as well."""
+        self._folder = folder.absolute()
+        self._keep_every = keep_every
+        self._newest: Path | None = None  # the last one that was begun
+        if is_main_process():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._remove_drafts()
+
+    @cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Made for the first checkpoint that is written: damaged ones have been renamed by then."""
         kept = [ocp.checkpoint_managers.LatestN(_NUM_KEPT)]
-        if keep_every is not None:
-            kept.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
+        if self._keep_every is not None:
+            kept.append(ocp.checkpoint_managers.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(kept)
+            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(kept),
+            async_options=ocp.AsyncOptions(
+                # Called before the temporary folder is renamed.
+                post_finalization_callback=self._write_checksums,
+                # In the background, an error would be noticed by a timeout only.
+                create_directories_asynchronously=False,
+            ),
+            lightweight_initialize=True,  # opens no file of the older checkpoints
         )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        return ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> Self:
+        self._logs = without_logs()
+        self._logs.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._manager.close()  # waits for the last one to be written
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            if "_manager" in vars(self):
+                with self._errors_in_one_line():
+                    self._manager.close()  # waits for the last one to be written
+        except OSError:
+            if error is None:  # otherwise that one is to be reported
+                raise
+        finally:
+            if is_main_process():
+                self._remove_drafts()
+            self._logs.__exit__(None, None, None)
 
     def save(self, state: AnyState, history: list[Record]) -> None:
-        """Writes a checkpoint. The arrays have been copied when this returns."""
-        about = {"epochs": history, "checksums": checksums(state._asdict())}
-        self._manager.save(
-            len(history),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(about)
-            ),
-        )
+        """Writes a checkpoint. The arrays have been copied when this returns.
+
+        Raises:
+          OSError: if this one or the one before cannot be written.
+        """
+        fields = state._asdict()
+        about = {
+            "epochs": history,
+            "checksums": checksums.of_arrays(fields),
+            "history_checksum": checksums.of_history(history),
+        }
+        self._wait()
+        if is_main_process():
+            num_bytes = sum(x.nbytes for x in jax.tree.leaves(fields))
+            disk.reserve(self._folder, num_bytes + _MARGIN)
+        self._newest = self._folder / str(len(history))
+        with self._errors_in_one_line():
+            self._manager.save(
+                len(history),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(about)
+                ),
+            )
 
     def newest_path(self) -> str:
         """The path of the newest checkpoint, or "none"."""
-        self._manager.wait_until_finished()
-        newest = self._manager.latest_step()
-        return "none" if newest is None else str(self._manager.directory / str(newest))
+        self._wait()
+        epochs = kept_epochs(self._folder)
+        return str(self._folder / str(epochs[-1])) if epochs else "none"
 
     def restore(self, abstract_state_fn: Callable[[int], State]) -> Progress[State] | None:
         """Reads the newest readable checkpoint; newer, damaged ones are renamed, not removed.
 
-        Args:
-          abstract_state_fn: ``(num_epochs) -> state``, shapes, types and shardings of the
-            state after that many epochs.
-
-        Returns:
-          None if there is no checkpoint.
-
-        Raises:
-          ValueError: if there are checkpoints but none can be read.
+        Arguments, result and errors are those of :func:`read_newest`.
         """
-        damaged: list[int] = []
-        for epoch in sorted(self._manager.all_steps(), reverse=True):
-            progress = self._try_to_read(epoch, abstract_state_fn)
-            # All processes resume from the same one.
-            if np.all(process_allgather(np.array(progress is not None))):
-                self._rename_damaged(damaged)  # the run will write them again
-                return progress
-            damaged.append(epoch)
-        if damaged:
-            raise ValueError(
-                f"none of the checkpoints in {self._manager.directory} can be read; remove that "
-                "folder to start over."
-            )
-        return None
-
-    def _try_to_read(
-        self, epoch: int, abstract_state_fn: Callable[[int], State]
-    ) -> Progress[State] | None:
-        try:
-            return self._read(epoch, abstract_state_fn(epoch))
-        except Exception as error:  # any error while reading counts as a damaged checkpoint
-            logging.warning("Checkpoint %s cannot be read: %s", self._path(epoch), error)
-            return None
-
-    def _read(self, epoch: int, abstract_state: State) -> Progress[State]:
-        read = self._manager.restore(
-            epoch,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state), history=ocp.args.JsonRestore()
-            ),
-        )
-        check(read.state._asdict(), read.history["checksums"])
-        return Progress(read.state, read.history["epochs"])
+        epochs = entries(self._folder)
+        progress = read_newest(self._folder, abstract_state_fn)
+        if progress is not None:
+            # The run will write these again.
+            self._rename_damaged([epoch for epoch in epochs if epoch > len(progress.history)])
+        return progress
 
     def _rename_damaged(self, epochs: Sequence[int]) -> None:
         if is_main_process():
             for epoch in epochs:
-                unreadable = self._path(epoch).with_name(f"unreadable-{epoch}")
+                unreadable = self._folder / f"unreadable-{epoch}"
                 shutil.rmtree(unreadable, ignore_errors=True)
-                self._path(epoch).rename(unreadable)
+                (self._folder / str(epoch)).rename(unreadable)
         if epochs:
             sync_global_devices("damaged checkpoints renamed")
-            self._manager.reload()
 
-    def _path(self, epoch: int) -> Any:
-        return self._manager.directory / str(epoch)
+    def _wait(self) -> None:
+        """Waits for the last checkpoint to be written."""
+        if self._newest is not None:
+            with self._errors_in_one_line():
+                self._manager.wait_until_finished()
 
+    @contextmanager
+    def _errors_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax raises errors of many types
+            raise OSError(f"{self._newest} cannot be written: {reason(error)}") from error
 
-def kept_epochs(folder: Path) -> list[int]:
-    """The epochs of the complete checkpoints in a folder, ascending. Changes nothing in it."""
-    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+    def _write_checksums(self) -> None:
+        assert self._newest is not None  # this one is being written
+        checksums.write_files(self._newest.with_name(self._newest.name + ocp.utils.TMP_DIR_SUFFIX))
 
-
-def read_fields(folder: Path, epoch: int, abstract: dict[str, Any]) -> dict[str, Any]:
-    """Reads fields of the state in a checkpoint as NumPy arrays. Changes nothing in the folder.
-
-    The numbers of devices of the run and of this machine do not matter.
-
-    Args:
-      folder: folder of the checkpoints.
-      epoch: number of finished epochs.
-      abstract: fields of the state to trees of their shapes; other fields are not read.
-
-    Raises:
-      ValueError: if what is read is not what was written.
-    """
-    checkpoint = folder.absolute() / str(epoch)
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract)
-    with ocp.PyTreeCheckpointer() as reader:
-        fields = reader.restore(
-            checkpoint / "state",
-            args=ocp.args.PyTreeRestore(abstract, restore_args=as_numpy, partial_restore=True),
-        )
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        check(fields, reader.restore(checkpoint / "history")["checksums"])
-    return fields
-
-
-def checksums(fields: Mapping[str, Any]) -> dict[str, int]:
-    """CRC-32 of all arrays in each field. Waits for them.
-
-    A disk, or a copy over a network, can change a number in a checkpoint and leave it readable.
-    """
-    return {name: _checksum(tree) for name, tree in fields.items()}
-
-
-def check(fields: Mapping[str, Any], expected: Mapping[str, int]) -> None:
-    """Raises ValueError unless each field has the expected checksum."""
-    for name, checksum in checksums(fields).items():
-        if checksum != expected[name]:
-            raise ValueError(f"the arrays of {name} are not those that were written")
-
-
-def _checksum(tree: Any) -> int:
-    arrays = map(_to_numpy, jax.tree.leaves(tree))
-    return functools.reduce(lambda crc, x: zlib.crc32(x.tobytes(), crc), arrays, 0)
-
-
-def _to_numpy(x: jax.Array) -> np.ndarray:
-    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(x) if is_key else x)
+    def _remove_drafts(self) -> None:
+        """Removes what a run that was killed, or a full disk, has left half-written."""
+        for draft in self._folder.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}"):
+            shutil.rmtree(draft, ignore_errors=True)

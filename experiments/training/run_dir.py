@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from experiments.configs import base
 from experiments.methods.spec import file_name
 from experiments.methods.table import method
+from experiments.training import disk
 
 CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
@@ -24,11 +25,20 @@ RESUMABLE_KEYS = ("data_dir", "eval_batch_size", "save_every", "shard_weights", 
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:
-    """Raises ValueError, with the difference, if the folder holds a run of another config."""
+    """Raises ValueError, with the difference, if the folder holds a run of another config.
+
+    Also if it holds checkpoints of a run whose config is missing or damaged.
+    """
     path = workdir / CONFIG
     if not path.exists():
+        checkpoints = workdir / CHECKPOINTS
+        if checkpoints.is_dir() and any(checkpoints.iterdir()):
+            raise ValueError(
+                f"{path} is missing, and {checkpoints} holds a run of an unknown config; restore "
+                "that file, or choose another --workdir."
+            )
         return
-    saved = settings(json.loads(path.read_text(encoding="utf-8")))
+    saved = settings(read_config(workdir))
     requested = settings(_as_json(config))
     differing = [
         f"  {key}: {saved.get(key)!r} in the workdir, {requested.get(key)!r} requested"
@@ -41,6 +51,46 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
             + "\n".join(differing)
             + "\nChoose another --workdir, or remove this one."
         )
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """Reads the config of a run, which may be of another version.
+
+    Raises:
+      OSError, ValueError: if the file cannot be read, or a value has another type than a config's.
+    """
+    path = workdir / CONFIG
+    values = _read_json(path, path.read_bytes())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold the config of a run, got {_shown(values)}.")
+    defaults = base.get_config()
+    for key in values.keys() & set(defaults):
+        value, kind = values[key], defaults.get_type(key)
+        if not _has_type(value, kind) and not (value is None and defaults[key] is None):
+            raise ValueError(f"{path}: {key} must be {_TYPES[kind]}, got {_shown(value)}.")
+    if any(not _is_switch(pair) for pair in values.get("switch", ())):
+        shown = _shown(values["switch"])
+        raise ValueError(f"{path}: switch must be pairs of epoch and method, got {shown}.")
+    return values
+
+
+_TYPES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    tuple: "a list",
+}
+
+
+def _has_type(value: Any, kind: type) -> bool:
+    """Whether a value read from JSON has the type of a config's key."""
+    json_types = {float: (int, float), tuple: (list,)}.get(kind, (kind,))
+    return isinstance(value, json_types) and (kind is bool or not isinstance(value, bool))
+
+
+def _is_switch(pair: Any) -> bool:
+    return isinstance(pair, list) and [type(part) for part in pair] == [int, str]
 
 
 def settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +129,9 @@ def _canonical(text: str) -> str:
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Saves the config, and the versions of packages if they have changed."""
     path = workdir / VERSIONS
-    versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    versions = _read_json(path, path.read_bytes()) if path.exists() else []
+    if not isinstance(versions, list):
+        raise ValueError(f"{path} must hold a list, got {_shown(versions)}.")
     now = {name: version(name) for name in _PACKAGES}
     if now not in versions[-1:]:
         _write(path, _dumps([*versions, now]))
@@ -92,19 +144,52 @@ def write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads a file of one JSON object per line; skips an unfinished last line."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Reads a file of one JSON object per line; skips an unfinished last line.
+
+    Raises:
+      ValueError: if another line is damaged; the message has path and line.
+    """
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if line.endswith(b"\n"):
+            record = _read_json(f"line {number} of {path}", line)
+            if not isinstance(record, dict):
+                raise ValueError(f"line {number} of {path} is damaged: {_shown(record)}.")
+            records.append(record)
+    return records
+
+
+def total_seconds(workdir: Path) -> float:
+    """The duration of all epochs of a run."""
+    path = workdir / TIMING
+    try:
+        return sum(float(line["seconds"]) for line in read_lines(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: a line has no number of seconds.") from error
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Appends a line to a file of one JSON object per line."""
-    with open(path, "a", encoding="utf-8") as file:
+    with disk.errors_name(path), open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
+
+
+def _read_json(source: object, text: bytes) -> Any:
+    """The value of a JSON text; errors, in one line, name its source."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
+        raise ValueError(f"{source} is damaged: {error}.") from error
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value of any size."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _dumps(values: Any) -> str:
@@ -114,5 +199,10 @@ def _dumps(values: Any) -> str:
 def _write(path: Path, text: str) -> None:
     """Replaces a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        with disk.errors_name(path):
+            draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.training.checkpoints import check, checksums, kept_epochs
+from experiments.training.checkpoint_reader import kept_epochs
+from experiments.training.checksums import check_arrays, of_arrays
 
 STATE = {
     "weights": {"w": jnp.arange(6.0).reshape(2, 3), "half": jnp.ones(3, jnp.bfloat16)},
@@ -17,9 +18,9 @@ def changed(part, name, value):
 
 def test_the_same_numbers_have_the_same_checksums():
     copy = jax.tree.map(jnp.copy, STATE)
-    check(copy, checksums(STATE))
+    check_arrays(copy, of_arrays(STATE))
     on_the_host = {"weights": jax.tree.map(np.asarray, STATE["weights"])}
-    check(on_the_host, checksums(STATE))  # a part alone, and as NumPy has it
+    check_arrays(on_the_host, of_arrays(STATE))  # a part alone, and as NumPy has it
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_the_same_numbers_have_the_same_checksums():
 )
 def test_other_numbers_raise(part, name, value):
     with pytest.raises(ValueError, match=f"the arrays of {part} are not those"):
-        check(changed(part, name, value), checksums(STATE))
+        check_arrays(changed(part, name, value), of_arrays(STATE))
 
 
 def test_unreadable_checkpoints_are_not_counted(tmp_path):

@@ -38,6 +38,7 @@ def test_a_run_writes_config_and_metrics(pytestconfig, tmp_path):
     assert first == "Lookbehind-SAM: compiling"
     assert second.startswith("Lookbehind-SAM, epoch 1/1, training loss ")
     assert {path.name for path in workdir.iterdir()} == {
+        ".lock",
         "checkpoints",
         "config.json",
         "events",
