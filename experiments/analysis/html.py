@@ -46,7 +46,10 @@ def report(
             f"<p>{escape(_setting(analysis, options))}</p>",
             f'<div class="wide">{_table(analysis, group_results, measures, options)}</div>',
             *(_figure(drawing, options) for drawing in drawings),
-            *(f"<p>Skipped: {name}: {escape(why)}.</p>" for name, why in analysis.skipped.items()),
+            *(
+                f"<p>Skipped: {escape(name)}: {escape(why)}.</p>"
+                for name, why in analysis.skipped.items()
+            ),
             f"<footer><h2>Runs</h2>{_runs(analysis)}</footer>\n</body>\n</html>\n",
         ]
     )
@@ -129,8 +132,8 @@ def _figure(drawing: Drawing, options: argparse.Namespace) -> str:
 
 def _runs(analysis: Analysis) -> str:
     items = (
-        f"<li>{escape(group.name)}, seed {run.config.seed}: {escape(str(run.path))}, epoch "
-        f"{run.checkpoint.epoch}</li>"
+        f"<li>{escape(group.name)}, seed {escape(str(run.config.seed))}: "
+        f"{escape(str(run.path))}, epoch {run.checkpoint.epoch}</li>"
         for group in analysis.groups
         for run in group.runs
     )

@@ -28,8 +28,19 @@ _NAMES = {
 # Part of the head in pre-training on ImageNet-21k; dropped for fine-tuning (section 3.2).
 _PRE_LOGITS = {"pre_logits/kernel", "pre_logits/bias"}
 _POSITIONS = _NAMES["positions"]
-# Errors of damaged archives; a single array (.npy), which is not a context manager, is a TypeError.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, TypeError, ValueError)
+# Errors of damaged archives; a single array (.npy), which is not a context manager, is a TypeError,
+# and a header that claims more than there is memory for a MemoryError.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
@@ -78,7 +89,7 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except _UNREADABLE as error:
         raise ValueError(
             f"{path} must be a .npz file of the original ViT release; it is another file or "
-            f"truncated: {error}"
+            f"truncated: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -102,6 +113,9 @@ def _check_names(path: str | os.PathLike, expected: Iterable[str], found: Iterab
 def _check_shapes(
     path: str | os.PathLike, params: dict[str, nnx.Param], weights: dict[str, np.ndarray]
 ) -> None:
+    not_numbers = [name for name in params if weights[name].dtype.kind not in "fiu"]
+    if not_numbers:
+        raise ValueError(f"{path} holds something else than numbers in {_some(not_numbers)}.")
     wrong = [
         f"{name}: expected {param.shape}, is {weights[name].shape}"
         for name, param in params.items()
