@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import as_float, check_fraction
+from optax_lookbehind._core.checks import as_float, at_step, check_fraction, check_non_negative
 from optax_lookbehind._core.tree import divide, dot, norm, scalar_dtype
 from optax_lookbehind._core.types import Alpha
 
@@ -40,9 +40,7 @@ def initial_alpha(alpha: Alpha, params: optax.Params) -> jax.Array:
 
 def scheduled_alpha(alpha: Alpha, step: jax.Array, params: optax.Params) -> jax.Array:
     """A fixed or scheduled alpha at a training step."""
-    value: Any = alpha(step) if callable(alpha) else alpha
-    if jnp.ndim(value) != 0:
-        raise ValueError(f"alpha must be a scalar, got shape {jnp.shape(value)}.")
+    value = at_step("alpha", alpha, step, check_non_negative)
     return jnp.asarray(value, scalar_dtype(params))
 
 
@@ -59,6 +57,14 @@ def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> 
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(total), strict=True)
     dtype = scalar_dtype(total)
     return jnp.array([_alpha_from_cosine(f, t).astype(dtype) for f, t in pairs], dtype)
+
+
+def finite_alpha(alpha: Any, kept: Any) -> Any:
+    """``alpha``, or the kept one where a gradient with a NaN has spoiled it.
+
+    A policy's plain steps use it.
+    """
+    return jax.tree.map(lambda new, old: jnp.where(jnp.isfinite(new), new, old), alpha, kept)
 
 
 def _alpha_from_cosine(first: Any, total: Any) -> jax.Array:

@@ -1,6 +1,5 @@
 """A check of a user's setup: do ``grad_fn``, the weights and the first gradient fit together?"""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,8 @@ import optax
 
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import check_not_reduced, check_shared, per_device_params
-from optax_lookbehind._core.checks import check_count, check_gradient, is_traced
+from optax_lookbehind._core.checks import check_count, is_traced
+from optax_lookbehind._core.gradient_checks import check_arrays, check_call, check_gradient
 from optax_lookbehind._core.tree import as_accumulator, dot, norm
 from optax_lookbehind._core.types import AxisName, GradFn
 
@@ -68,13 +68,16 @@ def check_grad_fn(
     """
     k = check_count("k", k)
     params = fast_params(params)
-    problems = _check_call(grad_fn, params)
+    problems = _messages(lambda: check_call(grad_fn, params))
     if problems:
         return problems
     if any(map(is_traced, jax.tree.leaves((params, grads)))):
         return _check_types(grad_fn, params, grads, axis_name)
 
     first = grad_fn(params, jnp.int32(0))
+    problems = _messages(lambda: check_arrays("the result of grad_fn", first))
+    if problems:
+        return problems
     problems = _messages(
         lambda: check_gradient(params, "grads", grads),
         lambda: check_gradient(params, "the result of grad_fn", first),
@@ -110,18 +113,6 @@ def _messages(*checks: Callable[[], None]) -> list[str]:
     return messages
 
 
-def _check_call(grad_fn: Any, params: optax.Params) -> list[str]:
-    if not callable(grad_fn):
-        return [f"grad_fn must be a function (params, i) -> grads, got {grad_fn!r}."]
-    try:
-        inspect.signature(grad_fn).bind(params, jnp.int32(0))
-    except TypeError as error:
-        return [f"grad_fn must take two arguments, (params, i) -> grads: {error}."]
-    except ValueError:  # a callable without a signature
-        pass
-    return []
-
-
 def _check_types(
     grad_fn: GradFn, params: optax.Params, grads: optax.Updates, axis_name: AxisName
 ) -> list[str]:
@@ -142,9 +133,16 @@ def _check_finite(name: str, grads: optax.Updates) -> list[str]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         if not jnp.isfinite(leaf).all():
             return [f"{name} has NaNs or infinities at {jax.tree_util.keystr(path) or 'the root'}."]
-    if norm(grads) == 0:
+    length = norm(grads)
+    if not any(jnp.any(leaf != 0) for leaf in jax.tree.leaves(grads)):
         return [
             f"{name} is zero everywhere: nothing is perturbed. Is the loss a function of params?"
+        ]
+    if length == 0 or not jnp.isfinite(length):
+        return [
+            f"{name} is too {'small' if length == 0 else 'large'}: the sum of its squares is "
+            f"{'zero' if length == 0 else 'infinite'} in {length.dtype}, so that nothing is "
+            "perturbed. Scale the loss."
         ]
     return []
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import check_finite
+from optax_lookbehind._core.checks import at_step, check_finite
 
 
 class CombinationState(NamedTuple):
@@ -76,7 +76,7 @@ def combination(
     ) -> tuple[optax.Updates, CombinationState]:
         del params, extra_args
         values = {
-            name: value(state.step) if callable(value) else value
+            name: at_step(name, value, state.step, check_finite)
             for name, value in coefficients.items()
         }
         return fn(clean, updates, **values), CombinationState(optax.safe_increment(state.step))

@@ -131,10 +131,13 @@ def _init_filter(params: optax.Params) -> FilterState:
 
 @standard_promotion
 def _advance(state: FilterState, grads: optax.Updates, weight: float) -> FilterState:
-    """``mean <- (1 - weight) mean + weight g``; the first gradient itself at the start."""
+    """``mean <- (1 - weight) mean + weight g``; the first gradient itself at the start.
+
+    Elements that are not finite do not enter the mean, which would never get rid of them.
+    """
     w = jnp.where(state.started, weight, 1.0)
     mean = jax.tree.map(
-        lambda m, g: ((1 - w) * m + w * g).astype(m.dtype),
+        lambda m, g: jnp.where(jnp.isfinite(g), (1 - w) * m + w * g, m).astype(m.dtype),
         state.mean,
         as_accumulator(grads),
     )

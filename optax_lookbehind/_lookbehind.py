@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._alpha import adaptive_alpha, check_alpha, initial_alpha, scheduled_alpha
+from optax_lookbehind._alpha import (
+    adaptive_alpha,
+    check_alpha,
+    finite_alpha,
+    initial_alpha,
+    scheduled_alpha,
+)
 from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
 from optax_lookbehind._core.checks import (
     check_count,
@@ -225,7 +231,7 @@ def lookbehind(
         updates = optax.tree.cast_like(scale_by(alpha_t, delta), updates)
         return updates, LookbehindState(
             step=optax.safe_increment(state.step),
-            alpha=optax.tree.cast_like(alpha_t, state.alpha),
+            alpha=finite_alpha(optax.tree.cast_like(alpha_t, state.alpha), state.alpha),
             perturbation_state=advance_state(
                 perturbation, state.perturbation_state, gradient.shared, w
             ),

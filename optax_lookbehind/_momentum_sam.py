@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import check_like, check_positive, check_transformation
+from optax_lookbehind._core.checks import (
+    at_step,
+    check_non_negative,
+    check_positive,
+    check_transformation,
+)
+from optax_lookbehind._core.gradient_checks import check_like
 from optax_lookbehind._core.tree import add, as_accumulator, divide, norm, scalar_dtype, scale, sub
 
 _NO_MOMENTUM = """\
@@ -104,7 +110,7 @@ def momentum_sam(
             raise ValueError("momentum_sam needs params: call update(grads, state, params).")
         w = momentum_sam_eval_params(state, params)
         u, optimizer_state = optimizer.update(updates, state.optimizer_state, w, **extra_args)
-        rho_t = rho(state.step) if callable(rho) else rho
+        rho_t = at_step("rho", rho, state.step, check_non_negative)
         # rho / |v|
         factor = scale(rho_t, divide(1, norm(_momentum(optimizer_state))))
         new_state = MomentumSAMState(

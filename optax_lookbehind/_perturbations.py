@@ -15,6 +15,7 @@ import optax
 
 from optax_lookbehind._core.checks import (
     as_key,
+    at_step,
     check_fraction,
     check_key,
     check_non_negative,
@@ -53,7 +54,9 @@ def sam_perturbation(rho: optax.ScalarOrSchedule) -> optax.GradientTransformatio
 
     Returns:
       An :class:`optax.GradientTransformation`. A zero gradient gives a zero perturbation, a
-      gradient with a NaN gives NaNs. The norm is accumulated in float32 or better.
+      gradient with a NaN gives NaNs. The norm is accumulated in float32 or better, without a pass
+      over the gradient to scale it first: in float32 norms below about 1e-19 or above 1e19 give no
+      perturbation, as their squares are zero or infinite. :func:`check_grad_fn` finds them.
 
     Raises:
       ValueError: if ``rho`` is not a finite number > 0.
@@ -214,4 +217,5 @@ def _divide(grads: optax.Updates, length: jax.Array) -> optax.Updates:
 def _scale_by_rho(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     # Optax's way to multiply by a scalar or a schedule. The schedule advances once per training
     # step, because the state of a perturbation rule does.
-    return optax.scale_by_learning_rate(rho, flip_sign=False)
+    checked = lambda step: at_step("rho", rho, step, check_non_negative)  # noqa: E731
+    return optax.scale_by_learning_rate(checked if callable(rho) else rho, flip_sign=False)

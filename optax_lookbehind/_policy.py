@@ -9,7 +9,7 @@ import optax
 
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
-from optax_lookbehind._core.checks import check_transformation
+from optax_lookbehind._core.checks import check_axis_name, check_transformation
 from optax_lookbehind._core.eager import branch
 from optax_lookbehind._core.protocol import check_emits_gradient, reject_gradients
 from optax_lookbehind._core.types import AveragedGradient, AxisName, Decide, GradFn
@@ -81,6 +81,7 @@ def policy(
         its ``axis_name`` differs from the policy's.
     """
     check_transformation("inner", inner)
+    check_axis_name(axis_name)
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: optax.Params) -> PolicyState:

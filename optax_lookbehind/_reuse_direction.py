@@ -8,13 +8,19 @@ import optax
 
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
-from optax_lookbehind._core.checks import check_non_negative, check_transformation
+from optax_lookbehind._core.checks import (
+    at_step,
+    check_axis_name,
+    check_non_negative,
+    check_transformation,
+)
 from optax_lookbehind._core.protocol import check_emits_gradient
 from optax_lookbehind._core.tree import (
     as_accumulator,
     divide,
     dot,
     norm,
+    scalar_dtype,
     squared_norm,
     standard_promotion,
 )
@@ -57,7 +63,8 @@ def reuse_direction(
 
     .. math:: g + \alpha \, \frac{\lVert g \rVert}{\lVert v \rVert} \, v
 
-    or g as long as there is no v. Change this::
+    or g as long as there is no v. Where u is parallel to g, up to rounding, v is zero; a v that is
+    not finite is not kept, but the one before. Change this::
 
       tx = optax.chain(periodic_policy(sam(rho=0.05), period=5), optax.sgd(0.1))
 
@@ -91,6 +98,7 @@ def reuse_direction(
     """
     check_transformation("inner", inner)
     check_non_negative("alpha", alpha, schedule=True)
+    check_axis_name(axis_name)
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: optax.Params) -> ReuseDirectionState:
@@ -118,9 +126,9 @@ def reuse_direction(
         u, inner_state = inner.update(updates, state.inner_state, params, **extra_args)
         v = state.sharp_direction
         if sharpness_aware:
-            v = optax.tree.cast_like(_orthogonal_component(u, g), v)
+            v = optax.tree.cast_like(_next_direction(u, g, v), v)
         else:
-            alpha_t = alpha(state.step) if callable(alpha) else alpha
+            alpha_t = at_step("alpha", alpha, state.step, check_non_negative)
             u = optax.tree.cast_like(_add_direction(u, v, alpha_t), updates)
         return u, ReuseDirectionState(optax.safe_increment(state.step), v, inner_state)
 
@@ -128,10 +136,21 @@ def reuse_direction(
 
 
 @standard_promotion
-def _orthogonal_component(u: optax.Updates, g: optax.Updates) -> optax.Updates:
-    """``u - (<u, g> / |g|^2) g``."""
+def _next_direction(u: optax.Updates, g: optax.Updates, kept: optax.Updates) -> optax.Updates:
+    """``u - (<u, g> / |g|^2) g``; zero if that is rounding noise, ``kept`` if it is not finite."""
     projection = divide(dot(u, g), squared_norm(g))
-    return optax.tree.add_scale(as_accumulator(u), -projection, as_accumulator(g))
+    v = optax.tree.add_scale(as_accumulator(u), -projection, as_accumulator(g))
+    length = norm(v)
+    # Where u is parallel to g, v is the rounding error of both, and would be added at full length.
+    is_noise = length <= _rounding(u) * norm(u)
+    v = optax.tree.where(is_noise, optax.tree.zeros_like(v), v)
+    return optax.tree.where(jnp.isfinite(length), v, as_accumulator(kept))
+
+
+def _rounding(u: optax.Updates) -> float:
+    """Relative size of the rounding errors in ``v``: of the gradients, and of the two sums."""
+    precisions = [float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(u)]
+    return max(*precisions, 16 * float(jnp.finfo(scalar_dtype(u)).eps))
 
 
 @standard_promotion

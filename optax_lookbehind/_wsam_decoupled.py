@@ -9,7 +9,12 @@ import optax
 from optax_lookbehind._combinations import sharpness_weight
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
-from optax_lookbehind._core.checks import check_positive, check_transformation
+from optax_lookbehind._core.checks import (
+    at_step,
+    check_non_negative,
+    check_positive,
+    check_transformation,
+)
 from optax_lookbehind._core.tree import add_scale, as_accumulator, norm, scale, sub
 from optax_lookbehind._core.types import AxisName, GradFn
 from optax_lookbehind._multistep import MultistepState, multistep
@@ -114,7 +119,7 @@ def wsam_decoupled(
         )
         g, w = averaged.mean, fast_params(params)
         u, optimizer_state = optimizer.update(g, state.optimizer_state, w, **extra_args)
-        eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        eta = at_step("learning_rate", learning_rate, state.step, check_non_negative)
         # w <- w + u(g) - eta gamma / (1 - gamma) (g_s - g)
         weight = jnp.where(norm(g_s) == 0, 0, scale(eta, alpha))
         sharpness = sub(as_accumulator(g_s), as_accumulator(g))

@@ -14,9 +14,9 @@ from optax_lookbehind._core.axes import (
     per_device_params,
     warn_of_unaveraged_devices,
 )
-from optax_lookbehind._core.checks import check_gradient
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from optax_lookbehind._core.eager import is_eager
+from optax_lookbehind._core.gradient_checks import check_arrays, check_call, check_gradient
 from optax_lookbehind._core.tree import apply_updates
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 from optax_lookbehind._core.variables import check_variables, unwrap_like
@@ -77,14 +77,23 @@ def bind_gradient(
     if params is None or grad_fn is None:
         raise ValueError(_CALL.format(missing="params" if params is None else "grad_fn"))
     params = fast_params(params)
+    check_call(grad_fn, params)
     check_variables(params, "updates", updates)
+    check_arrays("updates", updates)
     check_gradient(params, "updates", updates)
     check_shared(updates, params, axis_name)
     shared = average(updates, axis_name, averaged).mean
     if axis_name is None:
         warn_of_unaveraged_devices(grad_fn, params)
+
+    def run_grad_fn(p: optax.Params, i: jax.Array) -> optax.Updates:
+        grads = grad_fn(p, i)
+        check_arrays("the result of grad_fn", grads)
+        return grads
+
     # Outside jit convolutions are fast as they are, and the rewrite would compile anew each time.
-    run_grad_fn = grad_fn if is_eager((updates, params)) else rewrite_cpu_convolutions(grad_fn)
+    if not is_eager((updates, params)):
+        run_grad_fn = rewrite_cpu_convolutions(run_grad_fn)
 
     def local(p: optax.Params, i: jax.Array) -> optax.Updates:
         grads = unwrap_like(updates, run_grad_fn(per_device_params(p, axis_name), i))

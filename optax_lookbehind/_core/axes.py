@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import optax
 
+from optax_lookbehind._core.checks import check_axis_name
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 
 _ALREADY_REDUCED = """\
@@ -58,6 +59,7 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
     Returns:
       ``params``, typed as varying over the axis.
     """
+    check_axis_name(axis_name)
     tracked = _tracked_axes(axis_name)
 
     def cast(x: jax.Array) -> jax.Array:
@@ -69,7 +71,15 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
 
 def mean_over(tree: Any, axis_name: AxisName) -> Any:
     """The mean of ``tree`` over the devices of the axis; ``tree`` itself without an axis."""
-    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+    if axis_name is None:
+        return tree
+    try:
+        return jax.lax.pmean(tree, axis_name)
+    except NameError as error:
+        raise ValueError(
+            "axis_name must be an axis of a surrounding jax.shard_map, jax.pmap or jax.vmap, or "
+            f"None where one program sees the whole batch; there is no axis {axis_name!r} here."
+        ) from error
 
 
 def average(

@@ -7,12 +7,13 @@ values are unknown while tracing.
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-_INT32_MAX = 2**31 - 1  # inner steps are counted in int32
+_INT32_MAX = 2**31 - 1  # steps are counted in int32
 
 
 def is_traced(value: Any) -> bool:
@@ -27,10 +28,7 @@ def check_count(name: str, value: Any) -> int:
             f"{name} must be a Python int, because the structure of the program depends on it; got "
             f'{value!r}. Under optax.inject_hyperparams pass static_args=("{name}",).'
         )
-    number = _positive_integer(name, value)
-    if number > _INT32_MAX:
-        raise ValueError(f"{name} must fit in an int32, at most {_INT32_MAX}, got {value!r}.")
-    return number
+    return _positive_integer(name, value)
 
 
 def check_positive_integer(name: str, value: Any) -> None:
@@ -63,14 +61,42 @@ def check_fraction(
     _check(name, value, schedule, inside, interval)
 
 
+def at_step(name: str, value: Any, step: Any, check: Callable[[str, Any], None]) -> Any:
+    """A fixed or scheduled scalar at a training step.
+
+    What a schedule returns is checked, too: its shape always, its value outside of ``jax.jit``.
+    """
+    if not callable(value):
+        return value
+    scheduled = value(step)
+    if jnp.ndim(scheduled) != 0:
+        raise ValueError(f"{name} must be a scalar, got a schedule of shape {scheduled.shape}.")
+    try:
+        check(name, scheduled)
+    except ValueError as error:
+        raise ValueError(f"{error} It is the value of a schedule at step {step}.") from None
+    return scheduled
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raises unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}.")
 
 
+def check_axis_name(axis_name: Any) -> None:
+    """Raises unless ``axis_name`` is None, a string or a tuple of strings."""
+    names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    if axis_name is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError(
+            "axis_name must be the name of a mapped axis of jax.shard_map, jax.pmap or jax.vmap, a "
+            f"string or a tuple of strings, or None; got {axis_name!r}."
+        )
+
+
 def check_devices(axis_name: Any, sync_perturbation: Any) -> None:
     """Raises unless ``sync_perturbation`` is a bool; without ``axis_name`` it must be True."""
+    check_axis_name(axis_name)
     check_flag("sync_perturbation", sync_perturbation)
     if axis_name is None and not sync_perturbation:
         raise ValueError(
@@ -102,70 +128,19 @@ def check_key(key: Any) -> None:
 
 
 def as_float(value: Any) -> float:
-    """The value of a number or of a concrete NumPy or JAX scalar; NaN for anything else."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    if getattr(value, "ndim", None) == 0 and not is_traced(value):
-        return float(value)
-    return math.nan
+    """The value of a real number or of a concrete NumPy or JAX scalar; NaN for anything else."""
+    if hasattr(value, "dtype"):
+        is_number = value.ndim == 0 and _is_real(value.dtype) and not is_traced(value)
+    else:
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        return float(value) if is_number else math.nan
+    except OverflowError:  # an integer beyond all floats
+        return math.inf
 
 
-def check_like(params: Any, name: str, grads: Any, params_name: str = "params") -> None:
-    """Raises unless ``grads`` has the structure and shapes of ``params``."""
-    expected, given = _shapes(params), _shapes(grads)
-    for path in expected | given:
-        if expected.get(path) != given.get(path):
-            raise ValueError(
-                f"{name} must have the structure and shapes of {params_name}; at "
-                f"{path or 'the root'}, {params_name}: {_describe(expected, path)}, {name}: "
-                f"{_describe(given, path)}."
-            )
-    # As strings: == on treedefs compares the static data of custom nodes, which may be arrays and
-    # then has no truth value.
-    params_treedef, grads_treedef = (str(jax.tree.structure(tree)) for tree in (params, grads))
-    if params_treedef != grads_treedef:
-        raise ValueError(
-            f"{name} must have the same tree structure as {params_name}; {params_name}: "
-            f"{params_treedef}, {name}: {grads_treedef}."
-        )
-
-
-def check_gradient(params: Any, name: str, grads: Any) -> None:
-    """Raises unless ``grads`` has the structure, the shapes and a fitting dtype of ``params``."""
-    if isinstance(grads, tuple) and not _same_tree(grads, params):
-        for position, part in enumerate(grads):
-            if _same_tree(part, params):
-                raise ValueError(
-                    f"{name} must be the gradient alone, but is a tuple of {len(grads)}, of which "
-                    f"element {position} has the structure of params: drop the loss or the "
-                    "auxiliary output, as in jax.value_and_grad(loss_fn, has_aux=True)(params)[1]."
-                )
-    check_like(params, name, grads)
-    leaves = jax.tree_util.tree_leaves_with_path(grads)
-    for (path, g), w in zip(leaves, jax.tree.leaves(params), strict=True):
-        given, weight = _dtype(g), _dtype(w)
-        real_weight = jnp.issubdtype(weight, jnp.floating)
-        allowed = jnp.floating if real_weight else jnp.inexact
-        trained = jnp.issubdtype(weight, jnp.inexact)
-        if given == jax.dtypes.float0 or (trained and not jnp.issubdtype(given, allowed)):
-            raise ValueError(
-                f"{name} must be a {'real ' if real_weight else ''}floating-point gradient; at "
-                f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {_dtype_name(given)} for "
-                f"params of dtype {weight}. Keep integers, counters and keys out of params."
-            )
-
-
-def _same_tree(first: Any, second: Any) -> bool:
-    same_structure = str(jax.tree.structure(first)) == str(jax.tree.structure(second))
-    return same_structure and _shapes(first) == _shapes(second)
-
-
-def _dtype(leaf: Any) -> Any:
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
-
-
-def _dtype_name(dtype: Any) -> str:
-    return "float0" if dtype == jax.dtypes.float0 else str(dtype)
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def _check(name: str, value: Any, schedule: bool, inside: Any, expected: str) -> None:
@@ -176,11 +151,18 @@ def _check(name: str, value: Any, schedule: bool, inside: Any, expected: str) ->
             f"{name} cannot be a schedule itself; wrap the transformation in "
             f"optax.inject_hyperparams to schedule it. Got {value!r}."
         )
-    if is_traced(value) and value.ndim == 0:
+    if is_traced(value) and value.ndim == 0 and _is_real(value.dtype):
         return
     number = as_float(value)
     if not (math.isfinite(number) and inside(number)):
         raise ValueError(f"{name} must be {expected}, got {value!r}.")
+    float_type = jax.dtypes.canonicalize_dtype(float)
+    limits = jnp.finfo(float_type)
+    if number and not float(limits.tiny) <= abs(number) <= float(limits.max):
+        raise ValueError(
+            f"{name} must be {expected} in {float_type}, where {value!r} is "
+            f"{'zero' if abs(number) < 1 else 'infinite'}."
+        )
 
 
 def _positive_integer(name: str, value: Any) -> int:
@@ -190,13 +172,6 @@ def _positive_integer(name: str, value: Any) -> int:
         number = 0
     if isinstance(value, bool) or number < 1:
         raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+    if number > _INT32_MAX:
+        raise ValueError(f"{name} must fit in an int32, at most {_INT32_MAX}, got {value!r}.")
     return number
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
-
-
-def _describe(shapes: dict[str, tuple[int, ...]], path: str) -> str:
-    return f"an array of shape {shapes[path]}" if path in shapes else "nothing"

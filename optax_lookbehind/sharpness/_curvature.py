@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import as_key, check_count, check_like
+from optax_lookbehind._core.checks import as_key, check_count
 from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.gradient_checks import check_like
 from optax_lookbehind._core.tree import as_accumulator, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind.sharpness._batches import check_batches, mean_over_batches

@@ -1,0 +1,207 @@
+"""Odd numbers in weights, gradients and arguments: the result of NumPy in float64, or an error."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import optax_lookbehind as ol
+
+quick = functools.partial(settings, deadline=None, derandomize=True, database=None)
+
+# Gradients a w + b with w and b of the same sign, so that nothing cancels. The exponents stay away
+# from those at which a square is subnormal in float32.
+SIZES = st.sampled_from([0.0, 1e-30, 1e-12, 1e-6, 0.25, 1.0, 3.0, 1e6, 1e12, 1e25])
+BROKEN = st.sampled_from([0.0, 1.0, -2.0, 1e6, math.nan, math.inf, -math.inf])
+TINY, HUGE = 1e-17, 1e17  # the norms of which float32 holds the square
+
+
+def elements(sizes, number=4):
+    return st.lists(sizes, min_size=number, max_size=number).map(np.array)
+
+
+@st.composite
+def problems(draw):
+    """Weights, and slope and offset of their gradient, of one scale."""
+    sign = draw(elements(st.sampled_from([-1.0, 1.0])))
+    w = sign * draw(elements(st.sampled_from([0.0, 1e-3, 0.5, 1.0, 7.0, 300.0])))
+    scale = draw(SIZES)
+    a = scale * draw(elements(st.sampled_from([0.0, 0.1, 1.0, 5.0])))
+    b = scale * sign * draw(elements(st.sampled_from([0.0, 0.5, 1.0, 2.0])))
+    return w, a, b
+
+
+RADII = st.sampled_from([1e-10, 1e-3, 0.05, 1.0, 100.0])
+
+
+def sam_perturbation(g, rho):
+    """SAM's perturbation in float64; zero where float32 cannot hold the squared norm."""
+    with np.errstate(all="ignore"):
+        length = np.sqrt(np.sum(np.square(g)))
+        if np.isfinite(length) and not TINY < length < HUGE:
+            return np.zeros_like(g)
+        return rho * g * (1 / length)
+
+
+def ascend(problem, rho, k):
+    """The gradients g_0 ... g_k."""
+    w, a, b = problem
+    with np.errstate(all="ignore"):
+        p, gradients = w, [a * w + b]
+        for _ in range(k):
+            p = p + sam_perturbation(gradients[-1], rho)
+            gradients.append(a * p + b)
+    return gradients
+
+
+def emitted(tx, problem, steps=1):
+    """What the method emits in each step at the same weights."""
+    w, a, b = (jnp.asarray(x, jnp.float32) for x in problem)
+    params = {"first": w[:3], "second": w[3]}
+
+    def grad_fn(params, i):
+        x = jnp.append(params["first"], params["second"])
+        g = a * x + b
+        return {"first": g[:3], "second": g[3]}
+
+    state, results = tx.init(params), []
+    for _ in range(steps):
+        updates, state = tx.update(grad_fn(params, 0), state, params, grad_fn=grad_fn)
+        results.append(jnp.append(updates["first"], updates["second"]))
+    return jnp.stack(results)
+
+
+METHODS = {
+    "sam": (lambda rho: ol.sam(rho), lambda g: g[1]),
+    "multistep": (lambda rho: ol.multistep_sam(3, rho), lambda g: g[3]),
+    "mean": (lambda rho: ol.multistep_sam(2, rho, average=True), lambda g: (g[1] + g[2]) / 2),
+    "lookbehind": (lambda rho: ol.lookbehind_sam(2, rho, 0.5), lambda g: (g[1] + g[2]) / 2),
+    "gnp": (lambda rho: ol.gnp(rho, 0.8), lambda g: 0.2 * g[0] + 0.8 * g[1]),
+}
+COMPILED = {
+    name: jax.jit(lambda problem, rho, make=make: emitted(make(rho), problem)[0])
+    for name, (make, _) in METHODS.items()
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@quick(max_examples=60)
+@given(problem=problems(), rho=RADII)
+def test_gradients_of_any_size_match_float64(name, problem, rho):
+    _, reference = METHODS[name]
+    expected = reference(ascend(problem, rho, 3))
+    found = np.asarray(COMPILED[name](problem, np.float32(rho)), np.float64)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-37)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@quick(max_examples=30)
+@given(w=elements(BROKEN), b=elements(BROKEN), rho=RADII)
+def test_what_is_not_finite_stays_visible(name, w, b, rho):
+    """No NaN or infinity of a gradient turns into a number."""
+    gradients = ascend((w, np.ones(4), b), rho, 3)
+    found = np.asarray(COMPILED[name]((w, np.ones(4), b), np.float32(rho)))
+    broken = ~np.isfinite(gradients[0])
+    assert not np.isfinite(found[broken]).any()
+
+
+@quick(max_examples=60)
+@given(problem=problems(), rho=RADII)
+def test_looksams_plain_steps_match_float64(problem, rho):
+    g, u = ascend(problem, rho, 1)
+    with np.errstate(all="ignore"):
+        length = np.linalg.norm(g)
+        v = u - (u @ g / (g @ g) if length else 0) * g
+        found = np.asarray(looksam(problem, np.float32(rho)), np.float64)
+    np.testing.assert_allclose(found[0], u, rtol=1e-4, atol=1e-37)
+    if not TINY < length < HUGE:
+        return
+    noise = 1e-4 * np.linalg.norm(u)
+    if np.linalg.norm(v) > noise:  # a direction that float32 knows to a few digits
+        direction = v / np.linalg.norm(v)
+        tolerance = 3e-6 * np.linalg.norm(u) / np.linalg.norm(v)
+        np.testing.assert_allclose(
+            found[1], g + 0.5 * length * direction, atol=max(tolerance, 1e-4) * length
+        )
+    if np.linalg.norm(v) <= 1e-9 * np.linalg.norm(u):  # parallel
+        np.testing.assert_allclose(found[1], g, rtol=1e-5)
+
+
+looksam = jax.jit(lambda problem, rho: emitted(ol.looksam(rho, 0.5, period=2), problem, steps=2))
+
+
+ANYTHING = st.one_of(
+    st.floats(),
+    st.integers(-3, 3),
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+    st.complex_numbers(),
+    st.just("adaptive"),
+    st.sampled_from([10**400, 2**31, 2**31 - 1, 1e-45, 1e-50, 1e39, 5e-324]),
+    st.lists(st.floats(), max_size=2),
+    st.floats(width=32).map(np.float32),
+    st.floats().map(np.array),
+    st.floats().map(lambda x: np.array([x])),
+    st.booleans().map(np.bool_),
+    st.sampled_from([np.str_("0.1"), np.complex64(0.1), b"0.1", {}, (), object(), int, np.nan]),
+)
+TINIEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+def number(value):
+    """The value as a float of Python; None if it is not a real scalar that float32 holds."""
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
+        return None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, (int, float, np.floating)):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if value == 0 or TINIEST <= abs(value) <= LARGEST else None
+
+
+def is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+
+
+ARGUMENTS = {
+    "rho": (ol.sam_perturbation, lambda x: x is not None and x > 0),
+    "eta": (lambda x: ol.asam(0.1, eta=x), lambda x: x is not None and x >= 0),
+    "alpha": (lambda x: ol.lookbehind_sam(2, 0.1, x), lambda x: x is not None and 0 < x <= 1),
+    "decay": (lambda x: ol.ae_sam(0.1, 9, decay=x), lambda x: x is not None and 0 <= x < 1),
+    "probability": (lambda x: ol.ss_sam(0.1, x), lambda x: x is not None and 0 <= x <= 1),
+    "beta": (lambda x: ol.esam(0.1, beta=x), lambda x: x is not None and 0 < x <= 1),
+    "theta": (ol.vasso_filter, lambda x: x is not None and 0 < x <= 1),
+    "gamma": (lambda x: ol.wsam(0.1, gamma=x), lambda x: x is not None and 0 <= x < 1),
+    "k": (lambda x: ol.multistep_sam(x, 0.1), is_count),
+    "period": (lambda x: ol.looksam(0.1, 0.5, x), is_count),
+    "total_steps": (lambda x: ol.ae_sam(0.1, x), is_count),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@quick(max_examples=60)
+@given(value=ANYTHING)
+def test_an_argument_of_any_kind_is_valid_or_named(name, value):
+    make, is_valid = ARGUMENTS[name]
+    valid = is_valid(value if is_valid is is_count else number(value))
+    if name == "alpha" and value in ("adaptive", "adaptive_per_tensor"):
+        valid = True
+    if valid:
+        assert isinstance(make(value), optax.GradientTransformation)
+    else:
+        if callable(value):
+            return
+        with pytest.raises(ValueError, match=rf"^{name} "):
+            make(value)
