@@ -58,6 +58,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
         checkpoints = stack.enter_context(Checkpoints(folder, config.keep_every))
+        stack.enter_context(multihost.lost_processes())
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])

@@ -92,7 +92,7 @@ def load_config(name: str) -> ConfigDict:
         raise ValueError(f"{path} takes no recipe after a colon, got {recipe!r}.")
     try:
         config = get_config(*([recipe] if colon else []))
-    except Exception as error:  # the file may do anything
+    except (Exception, SystemExit) as error:  # the file may do anything
         raise ValueError(_describe(path, error)) from error
     if not isinstance(config, ConfigDict):
         raise ValueError(f"{path}: get_config() must return a ConfigDict, got {config!r}.")
@@ -117,13 +117,14 @@ def _import(path: Path) -> ModuleType:
         loader.exec_module(module)
     except OSError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(_describe(path, error)) from error
     return module
 
 
-def _describe(path: Path, error: Exception) -> str:
+def _describe(path: Path, error: BaseException) -> str:
     """The error in one line."""
+    text = " ".join(str(error).split())
     if isinstance(error, ValueError):  # by design: the file checks its recipe
-        return f"{path}: {error}"
-    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{path}: {text}"
+    return f"{path}: {type(error).__name__}: {text}"

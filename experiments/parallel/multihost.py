@@ -1,7 +1,19 @@
 """Flags of the processes of a run on several hosts, and the connection between them."""
 
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import jax
 from absl import flags
+
+_MAX_PORT = 2**16 - 1
+_CONNECT_SECONDS = 120  # to wait for the other processes at the start
+_HEARTBEAT_SECONDS = 20  # without a sign of life until a process counts as lost
+_MAX_LENGTH = 200  # of JAX's explanation
 
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
@@ -17,7 +29,9 @@ def connect() -> None:
     """Joins the other processes, if the command line names any; to be called before using devices.
 
     Raises:
-      ValueError: if flags are missing or exclude each other, or "auto" finds no cluster.
+      ValueError: if flags are missing, out of range or exclude each other, or "auto" finds no
+        cluster.
+      ConnectionError: if the processes do not find each other in two minutes.
     """
     coordinator, given = _COORDINATOR.value, (_COUNT.value, _ID.value)
     if coordinator is None:
@@ -33,12 +47,43 @@ def connect() -> None:
     elif None in given:
         raise ValueError("--coordinator=host:port needs --process_count and --process_id.")
     else:
-        jax.distributed.initialize(coordinator, *given)
+        _check(coordinator, *given)
+        _initialize(coordinator, *given)
+
+
+def _check(coordinator: str, count: int, process_id: int) -> None:
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
+        raise ValueError(
+            f"--coordinator must be host:port with a port in [1, {_MAX_PORT}], got {coordinator!r}."
+        )
+    if count < 1:
+        raise ValueError(f"--process_count must be >= 1, got {count}.")
+    if not 0 <= process_id < count:
+        raise ValueError(f"--process_id must be in [0, {count}), got {process_id}.")
+
+
+def _initialize(*connection: Any) -> None:
+    # JAX's service handles SIGTERM itself, for programs that ask it at every step; without it the
+    # signal ends a run as on one host.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            *connection,
+            initialization_timeout=_CONNECT_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
+    except RuntimeError as error:  # no answer, an address in use, or an id that is taken
+        reason = " ".join(str(error).split())[:_MAX_LENGTH]
+        raise ConnectionError(
+            "the processes cannot connect: is --coordinator the address of process 0, free and "
+            f"reachable, and --process_id another one in each process? {reason}"
+        ) from error
 
 
 def _join_cluster() -> None:
     try:
-        jax.distributed.initialize()
+        _initialize()
     except ValueError as error:  # says which variables JAX did not find
         raise ValueError(
             f"--coordinator=auto finds no cluster ({str(error).rstrip('.')}). Outside of one, name "
@@ -49,3 +94,39 @@ def _join_cluster() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that writes logs."""
     return jax.process_index() == 0
+
+
+@contextmanager
+def lost_processes() -> Iterator[None]:
+    """Ends this process with one line if another process of the run is gone.
+
+    Without that, JAX aborts it some seconds later, with the stacks of all threads.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1 or not _is_of_jax(error):
+            raise
+        print(
+            f"error: {_lost_process(error)} is gone; the same commands resume after the last "
+            "checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # not sys.exit: it would wait for the lost process
+
+
+def _is_of_jax(error: BaseException | None) -> bool:
+    """Whether a collective or a barrier failed."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _lost_process(error: Exception) -> str:
+    if jax.process_count() == 2:
+        return f"process {1 - jax.process_index()}"
+    task = re.search(r"[Tt]ask[ :](\d+)", str(error))
+    return f"process {task[1]}" if task else "another process"

@@ -31,6 +31,16 @@ def test_a_recipe_is_the_argument_of_get_config():
         ("def get_config(): return {}", ["must return a ConfigDict", "{}"]),
         ("def get_config(recipe): return recipe", ["TypeError", "recipe"]),
         ("\0", ["null"]),
+        ("  x = 1\n y = 2", ["IndentationError"]),
+        ("import sys; sys.exit(3)", ["SystemExit", "3"]),
+        ("def get_config(): raise SystemExit('bye')", ["SystemExit", "bye"]),
+        ("def get_config(): return get_config()", ["RecursionError"]),
+        ("x = [" * 1000, ["SyntaxError"]),
+        ("", ["no function get_config"]),
+        ("seed 1", ["SyntaxError"]),
+        ("def get_config(a, b): pass", ["TypeError", "2 required"]),
+        ("raise KeyError('seed')", ["KeyError", "seed"]),
+        ("raise ValueError('no\\nway')", ["no"]),
     ],
 )
 def test_a_file_that_cannot_be_used_raises_one_line_with_its_path(tmp_path, text, words):
