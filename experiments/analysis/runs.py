@@ -109,7 +109,8 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
     epochs = kept_epochs(path / files.CHECKPOINTS)
     if not epochs:
         raise ValueError(
-            f"{path} has no checkpoint yet; it holds: {_listed(p.name for p in path.iterdir())}."
+            f"{path} has no checkpoint yet; it holds: "
+            f"{_listed(p.name for p in path.iterdir() if not p.name.startswith('.'))}."
         )
     examples = data.load(config, options.examples, options.test_examples)
     arch = architecture(config, examples.info)

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import jax
 from absl import flags
@@ -33,22 +32,22 @@ def connect() -> None:
         cluster.
       ConnectionError: if the processes do not find each other in two minutes.
     """
-    coordinator, given = _COORDINATOR.value, (_COUNT.value, _ID.value)
+    coordinator, count, process_id = _COORDINATOR.value, _COUNT.value, _ID.value
     if coordinator is None:
-        if given != (None, None):
+        if (count, process_id) != (None, None):
             raise ValueError("--process_count and --process_id need --coordinator=host:port.")
     elif coordinator == "auto":
-        if given != (None, None):
+        if (count, process_id) != (None, None):
             raise ValueError(
                 "--coordinator=auto takes process count and id from the cluster: omit "
                 "--process_count and --process_id."
             )
         _join_cluster()
-    elif None in given:
+    elif count is None or process_id is None:
         raise ValueError("--coordinator=host:port needs --process_count and --process_id.")
     else:
-        _check(coordinator, *given)
-        _initialize(coordinator, *given)
+        _check(coordinator, count, process_id)
+        _initialize(coordinator, count, process_id)
 
 
 def _check(coordinator: str, count: int, process_id: int) -> None:
@@ -63,13 +62,17 @@ def _check(coordinator: str, count: int, process_id: int) -> None:
         raise ValueError(f"--process_id must be in [0, {count}), got {process_id}.")
 
 
-def _initialize(*connection: Any) -> None:
+def _initialize(
+    coordinator: str | None = None, count: int | None = None, process_id: int | None = None
+) -> None:
     # JAX's service handles SIGTERM itself, for programs that ask it at every step; without it the
     # signal ends a run as on one host.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
-            *connection,
+            coordinator,
+            count,
+            process_id,
             initialization_timeout=_CONNECT_SECONDS,
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )

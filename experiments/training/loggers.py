@@ -119,13 +119,13 @@ class RunLogger(NullLogger):
         )
         self._epoch = done
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()
         try:
             with disk.errors_name(self._workdir / run_dir.EVENTS):
                 self._events.close()
         except OSError:
-            if error is None:  # otherwise that one is to be reported
+            if error[0] is None:  # otherwise that one is to be reported
                 raise
 
     def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:

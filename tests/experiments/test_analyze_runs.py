@@ -63,7 +63,7 @@ def test_non_run_folder_error_lists_nearby_runs(run, tmp_path):
         tmp_path / "x"
     )
     (run / "config.json").write_text("{")
-    assert "config.json cannot be read" in error_of(run)
+    assert "config.json is damaged" in error_of(run)
 
 
 def test_a_run_of_another_task_raises(run):
