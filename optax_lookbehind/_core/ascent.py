@@ -86,14 +86,14 @@ def bind_gradient(
     if axis_name is None:
         warn_of_unaveraged_devices(grad_fn, params)
 
-    def run_grad_fn(p: optax.Params, i: jax.Array) -> optax.Updates:
+    def checked_grad_fn(p: optax.Params, i: jax.Array) -> optax.Updates:
         grads = grad_fn(p, i)
         check_arrays("the result of grad_fn", grads)
         return grads
 
     # Outside jit convolutions are fast as they are, and the rewrite would compile anew each time.
-    if not is_eager((updates, params)):
-        run_grad_fn = rewrite_cpu_convolutions(run_grad_fn)
+    eager = is_eager((updates, params))
+    run_grad_fn = checked_grad_fn if eager else rewrite_cpu_convolutions(checked_grad_fn)
 
     def local(p: optax.Params, i: jax.Array) -> optax.Updates:
         grads = unwrap_like(updates, run_grad_fn(per_device_params(p, axis_name), i))
