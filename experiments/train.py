@@ -21,10 +21,9 @@ from ml_collections import ConfigDict
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
+from experiments.parallel.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoint_reader import Progress, kept_epochs
-from experiments.training.checkpoints import Checkpoints
-from experiments.training.lock import only_writer
+from experiments.training.checkpoints import Checkpoints, Progress, kept_epochs
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (

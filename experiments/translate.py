@@ -23,7 +23,7 @@ from experiments.parallel.mesh import make_mesh
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
-from experiments.training.checkpoint_reader import read_newest
+from experiments.training.checkpoints import read_newest
 from experiments.training.setup import abstract_state, make_run
 from experiments.training.state import weights_of
 

@@ -26,9 +26,9 @@ from experiments.configs.validation import check_ranges
 from experiments.data import Examples
 from experiments.methods.table import method
 from experiments.training import run_dir as files
-from experiments.training.checkpoint_reader import kept_epochs, read_fields, read_history
+from experiments.training.checkpoints import kept_epochs, read_fields, read_history
+from experiments.training.checkpoints.orbax_errors import reason
 from experiments.training.method_switch import methods_by_epoch
-from experiments.training.orbax_errors import reason
 from experiments.training.setup import make_transformation
 from experiments.training.state import TrainState, weights_of
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import base, continual, translation
 from experiments.training import run_dir
-from experiments.training.checkpoint_reader import kept_epochs, read_history
+from experiments.training.checkpoints import kept_epochs, read_history
 
 History = Sequence[Mapping[str, float]]
 

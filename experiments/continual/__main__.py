@@ -18,9 +18,9 @@ from experiments import cli
 from experiments.continual import results
 from experiments.continual.setup import ContinualRun, abstract_state, make_run
 from experiments.continual.train import train
+from experiments.parallel.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.lock import only_writer
 from experiments.training.loggers import Logger, RunLogger
 from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
 

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.training.checkpoint_reader import kept_epochs
-from experiments.training.checksums import check_arrays, of_arrays
+from experiments.training.checkpoints import kept_epochs
+from experiments.training.checkpoints.checksums import check_arrays, of_arrays
 
 STATE = {
     "weights": {"w": jnp.arange(6.0).reshape(2, 3), "half": jnp.ones(3, jnp.bfloat16)},

@@ -12,8 +12,7 @@ import optax
 import pytest
 
 from experiments.parallel.mesh import make_mesh, replicated, to_devices
-from experiments.training.checkpoint_reader import kept_epochs, read_newest
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, kept_epochs, read_newest
 from tests.support import damage
 
 # Orbax needs nothing of these two, and without the checksums of the files those of the arrays and

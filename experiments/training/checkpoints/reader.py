@@ -13,9 +13,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental.multihost_utils import process_allgather
 
-from experiments.training import checksums
+from experiments.training.checkpoints import checksums
+from experiments.training.checkpoints.orbax_errors import reason, without_logs
 from experiments.training.metrics import Record
-from experiments.training.orbax_errors import reason, without_logs
 from experiments.training.state import State
 
 

@@ -12,10 +12,11 @@ import orbax.checkpoint as ocp
 from jax.experimental.multihost_utils import sync_global_devices
 
 from experiments.parallel.multihost import is_main_process
-from experiments.training import checksums, disk
-from experiments.training.checkpoint_reader import Progress, entries, kept_epochs, read_newest
+from experiments.training import disk
+from experiments.training.checkpoints import checksums
+from experiments.training.checkpoints.orbax_errors import reason, without_logs
+from experiments.training.checkpoints.reader import Progress, entries, kept_epochs, read_newest
 from experiments.training.metrics import Record
-from experiments.training.orbax_errors import reason, without_logs
 from experiments.training.state import AnyState, State
 
 _NUM_KEPT = 2
