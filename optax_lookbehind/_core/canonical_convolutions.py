@@ -57,7 +57,8 @@ class _Canonicalizer:
         return self._rewritten[param]
 
     def _jaxpr(self, jaxpr: Any) -> Any:
-        if isinstance(jaxpr, core.ClosedJaxpr):
+        # Before JAX 0.12; there, a Jaxpr holds its constants itself, and its `jaxpr` is itself.
+        if isinstance(jaxpr, core.ClosedJaxpr) and jaxpr.jaxpr is not jaxpr:
             inner = self.param(jaxpr.jaxpr)
             return jaxpr if inner is jaxpr.jaxpr else jaxpr.replace(jaxpr=inner)
         eqns = [self._eqn(eqn) for eqn in jaxpr.eqns]
