@@ -69,6 +69,9 @@ def interruptions() -> Iterator[None]:
         )
         # Not sys.exit: it would wait for the other processes of a run, and for running threads.
         os._exit(128 + error.signum)
+    finally:
+        for each in signals:  # a signal while Python shuts down ends it without a traceback
+            signal.signal(each, signal.SIG_DFL)
 
 
 class ConfigParser(flags.ArgumentParser):

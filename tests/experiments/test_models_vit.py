@@ -1,5 +1,7 @@
 """The ViT: published checkpoints and initial weights."""
 
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -180,6 +182,23 @@ def test_a_damaged_or_other_file_raises(weights, save, tmp_path):
             load_vit_checkpoint(tmp_path / name, make_shapes())
     with pytest.raises(FileNotFoundError):
         load_vit_checkpoint(tmp_path / "nowhere.npz", make_shapes())
+
+
+def test_a_header_that_claims_a_petabyte_raises_one_line(tmp_path):
+    path = tmp_path / "huge.npz"
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (125000000000000,), }"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cls.npy", npy)
+    with pytest.raises(ValueError, match=r"huge\.npz must be a \.npz file") as error:
+        load_vit_checkpoint(path, make_shapes())
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_text_raises(weights, save):
+    path = save(weights | {"cls": np.full((1, 1, WIDTH), "x")})
+    with pytest.raises(ValueError, match=r"something else than numbers in cls"):
+        load_vit_checkpoint(path, make_shapes())
 
 
 def test_images_of_another_size_raise():
