@@ -12,6 +12,7 @@ are kept in OUTPUT/measures.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,13 @@ from tqdm import tqdm
 
 from experiments import cli
 from experiments.analysis import MEASURES, html
-from experiments.analysis.aggregate import Analysis, aggregate, as_json, select_measures
+from experiments.analysis.aggregate import (
+    Analysis,
+    aggregate,
+    as_json,
+    select_measures,
+    table,
+)
 from experiments.analysis.cache import measure_once
 from experiments.analysis.figures import save
 from experiments.analysis.groups import group_runs
@@ -27,31 +34,37 @@ from experiments.analysis.measure import RunResult
 from experiments.analysis.options import parser
 from experiments.analysis.runs import open_run
 from experiments.configs.lookup import look_up
+from experiments.reporting.provenance import Provenance, provenance
+from experiments.reporting.tables import markdown_table
 
 NUMBERS, REPORT, CACHE = "analysis.json", "report.html", "measures"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the runs and writes the results."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(__doc__).parse_args(arguments)
     with cli.user_errors():
         analysis = analyze(options)
-        write(analysis, options)
+        write(analysis, options, provenance("experiments.analyze", arguments))
     for name, reason in analysis.skipped.items():
         print(f"Skipped: {name}: {reason}")
     print(f"Report: {options.output / REPORT}")
 
 
-def write(analysis: Analysis, options: argparse.Namespace) -> None:
-    """Writes numbers, figures and the report to ``options.output``."""
+def write(analysis: Analysis, options: argparse.Namespace, made: Provenance) -> None:
+    """Prints the table; writes numbers, figures and the report to ``options.output``."""
     group_results = {name: aggregate(analysis, name, MEASURES[name]) for name in analysis.results}
     options.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(analysis, group_results, options), indent=1, allow_nan=False)
+    head, *body = table(analysis, group_results, MEASURES, options)
+    print(markdown_table([dict(zip(head, row, strict=True)) for row in body]))
+    record = as_json(analysis, group_results, options) | {"made": made._asdict()}
+    text = json.dumps(record, indent=1, allow_nan=False)
     (options.output / NUMBERS).write_text(text + "\n", encoding="utf-8")
     for name, results in group_results.items():
         for drawing in MEASURES[name].drawings if results else ():
             save(drawing.draw(results, options), options.output, drawing.name)
-    text = html.report(analysis, group_results, MEASURES, options)
+    text = html.report(analysis, group_results, MEASURES, options, made)
     (options.output / REPORT).write_text(text, encoding="utf-8")
 
 

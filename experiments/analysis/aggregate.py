@@ -4,10 +4,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments.analysis.groups import Group, seed_statistics, to_json_types
-from experiments.analysis.measure import GroupResult, Measure, RunResult
+from experiments.analysis.measure import Entry, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import styles
+
+_MANY_GROUPS = 4  # more are rows of the table, not columns
 
 
 class Analysis(NamedTuple):
@@ -60,6 +64,46 @@ def aggregate(analysis: Analysis, name: str, measure: Measure) -> list[GroupResu
             averages = to_json_types(seed_statistics(common, keys))
             group_results.append(GroupResult(group.name, style, results, shared, **averages))
     return group_results
+
+
+def table(
+    analysis: Analysis,
+    group_results: Mapping[str, Sequence[GroupResult]],
+    measures: Mapping[str, Measure],
+    options: argparse.Namespace,
+) -> list[list[str]]:
+    """All numbers: a row for each and a column for each group, or with many groups transposed."""
+    groups = analysis.groups
+    rows = [
+        ["", *(group.name for group in groups)],
+        ["seeds", *(", ".join(str(run.config.seed) for run in group.runs) for group in groups)],
+        ["epochs", *(_epochs(group) for group in groups)],
+    ]
+    for name, results in group_results.items():
+        by_group = {result.name: result for result in results}
+        for entry in measures[name].entries(options):
+            cells = (_cell(by_group.get(group.name), entry) for group in groups)
+            rows.append([entry.heading, *cells])
+    return [*map(list, zip(*rows, strict=True))] if len(groups) > _MANY_GROUPS else rows
+
+
+def _epochs(group: Group) -> str:
+    return ", ".join(map(str, sorted({run.checkpoint.epoch for run in group.runs})))
+
+
+def _cell(result: GroupResult | None, entry: Entry) -> str:
+    """Mean and deviation, rounded to two significant digits of the deviation."""
+    runs = [run for run in result.runs if entry.applies_to(run)] if result else []
+    if not runs:
+        return "-"
+    values = np.array([entry.value(run) for run in runs], float)
+    mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0
+    if not np.isfinite(mean):
+        return "not finite"
+    if std == 0:
+        return f"{mean:.4g}"
+    decimals = max(0, 1 - int(np.floor(np.log10(std))))
+    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def as_json(

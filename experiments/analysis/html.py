@@ -5,11 +5,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import numpy as np
-
-from experiments.analysis.aggregate import Analysis
-from experiments.analysis.groups import Group
-from experiments.analysis.measure import Drawing, Entry, GroupResult, Measure
+from experiments.analysis.aggregate import Analysis, table
+from experiments.analysis.measure import Drawing, GroupResult, Measure
+from experiments.reporting.provenance import Provenance
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -31,12 +29,14 @@ def report(
     group_results: Mapping[str, Sequence[GroupResult]],
     measures: Mapping[str, Measure],
     options: argparse.Namespace,
+    made: Provenance,
 ) -> str:
     """The text of the report; embeds the figures in ``options.output``."""
     drawings = [
         d for name, results in group_results.items() if results for d in measures[name].drawings
     ]
     title = "How flat are the minima?"
+    rows = table(analysis, group_results, measures, options)
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -44,13 +44,14 @@ def report(
             f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
             f"<h1>{title}</h1>",
             f"<p>{escape(_setting(analysis, options))}</p>",
-            f'<div class="wide">{_table(analysis, group_results, measures, options)}</div>',
+            f'<div class="wide">{_table(rows)}</div>',
             *(_figure(drawing, options) for drawing in drawings),
             *(
                 f"<p>Skipped: {escape(name)}: {escape(why)}.</p>"
                 for name, why in analysis.skipped.items()
             ),
-            f"<footer><h2>Runs</h2>{_runs(analysis)}</footer>\n</body>\n</html>\n",
+            f"<footer><h2>Runs</h2>{_runs(analysis)}<p>{escape(str(made))}</p></footer>",
+            "</body>\n</html>\n",
         ]
     )
 
@@ -75,48 +76,13 @@ def _setting(analysis: Analysis, options: argparse.Namespace) -> str:
     return " ".join(sentences)
 
 
-def _table(
-    analysis: Analysis,
-    group_results: Mapping[str, Sequence[GroupResult]],
-    measures: Mapping[str, Measure],
-    options: argparse.Namespace,
-) -> str:
-    groups = analysis.groups
-    rows = [
-        ["", *(group.name for group in groups)],
-        ["seeds", *(", ".join(str(run.config.seed) for run in group.runs) for group in groups)],
-        ["epochs", *(_epochs(group) for group in groups)],
-    ]
-    for name, results in group_results.items():
-        by_group = {result.name: result for result in results}
-        for entry in measures[name].entries(options):
-            cells = (_cell(by_group.get(group.name), entry) for group in groups)
-            rows.append([entry.heading, *cells])
+def _table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = (_row(row, "td" if i else "th") for i, row in enumerate(rows))
     return f"<table>\n<thead>\n{head}\n</thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
 
 
-def _epochs(group: Group) -> str:
-    return ", ".join(map(str, sorted({run.checkpoint.epoch for run in group.runs})))
-
-
 def _row(cells: Sequence[str], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-
-def _cell(result: GroupResult | None, entry: Entry) -> str:
-    """Mean and deviation, rounded to two significant digits of the deviation."""
-    runs = [run for run in result.runs if entry.applies_to(run)] if result else []
-    if not runs:
-        return "-"
-    values = np.array([entry.value(run) for run in runs], float)
-    mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0
-    if not np.isfinite(mean):
-        return "not finite"
-    if std == 0:
-        return f"{mean:.4g}"
-    decimals = max(0, 1 - int(np.floor(np.log10(std))))
-    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def _figure(drawing: Drawing, options: argparse.Namespace) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from ml_collections import ConfigDict
 from experiments.configs import base
 from experiments.methods.spec import file_name
 from experiments.methods.table import method
+from experiments.reporting.provenance import installed_versions
 from experiments.training import disk
 
 CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
 
-_PACKAGES = ("flax", "jax", "jaxlib", "optax", "optax-lookbehind", "orbax-checkpoint")
 # Keys that may change when a run resumes. Not keep_every: resuming with another
 # one would remove checkpoints that were to be kept.
 RESUMABLE_KEYS = ("data_dir", "eval_batch_size", "save_every", "shard_weights", "workers")
@@ -132,7 +131,7 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     versions = _read_json(path, path.read_bytes()) if path.exists() else []
     if not isinstance(versions, list):
         raise ValueError(f"{path} must hold a list, got {_shown(versions)}.")
-    now = {name: version(name) for name in _PACKAGES}
+    now = installed_versions()
     if now not in versions[-1:]:
         _write(path, _dumps([*versions, now]))
     _write(workdir / CONFIG, _dumps(_as_json(config)))

@@ -1,13 +1,16 @@
 """Figures of ``experiments.analyze``, and its report, which needs no other file."""
 
 import base64
+import datetime
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 
+import jax
 import numpy as np
 import pytest
 
-from experiments.analysis import MEASURES, figures
+from experiments.analysis import MEASURES, aggregate, figures
 from experiments.analysis.groups import seed_statistics, to_json_types
 from experiments.analysis.measure import GroupResult, common_epochs
 from experiments.reporting.curves import styles
@@ -59,6 +62,22 @@ def test_the_table_has_mean_and_deviation_of_each_group(report):
     assert [cell == "-" for cell in other] == [False, True, True, True]
     for heading in ("test accuracy, %", "top Hessian eigenvalue", "Hessian trace"):
         assert len(table[heading]) == 4
+
+
+def test_many_groups_are_rows_of_the_table(monkeypatch, analyzed, runs, capsys):
+    monkeypatch.setattr(aggregate, "_MANY_GROUPS", 1)
+    analysis_of([runs["sgd-0"], runs["k2"]], analyzed.parent / "rows", "--measures=training")
+    printed = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines()[:4]]
+    assert printed == ["", printed[1], "SGD", "Lookbehind-SAM"]
+
+
+def test_report_and_numbers_say_how_they_were_made(analyzed, report):
+    made = json.loads((analyzed / "analysis.json").read_text())["made"]
+    assert made["command"].startswith("python -m experiments.analyze ")
+    assert made["versions"]["jax"] == jax.__version__
+    assert datetime.date.fromisoformat(made["date"]) <= datetime.date.today()
+    for text in (made["date"], made["versions"]["optax"], f"--output={analyzed}"):
+        assert text in report
 
 
 def test_the_report_says_on_what_was_measured(report):

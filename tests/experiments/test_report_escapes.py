@@ -7,6 +7,7 @@ import numpy as np
 from experiments.analysis import html
 from experiments.analysis.aggregate import Analysis
 from experiments.analysis.groups import Group
+from experiments.reporting.provenance import provenance
 
 ATTACK = '"><script>alert(1)</script>'
 
@@ -22,6 +23,7 @@ def test_every_name_and_value_of_a_run_is_escaped():
     )
     analysis = Analysis([Group(ATTACK, [run])], {}, {ATTACK: ATTACK})
     options = SimpleNamespace(batchnorm="running")
-    text = html.report(analysis, {}, {}, options)
+    made = provenance("experiments.analyze", [ATTACK])
+    text = html.report(analysis, {}, {}, options, made)
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 7  # model, dataset, group twice, seed twice, path, ...
