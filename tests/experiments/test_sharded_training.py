@@ -87,13 +87,6 @@ def test_a_large_dataset_is_divided_and_not_gathered():
     assert resident(images, mesh).sharding.is_fully_replicated
 
 
-def test_several_processes_need_whole_weights(config, monkeypatch):
-    config.shard_weights = True
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(ValueError, match=r"shard_weights must be False.* 2 processes"):
-        make_run(config, make_mesh(1))
-
-
 def test_a_perturbation_per_device_needs_whole_weights():
     with pytest.raises(ValueError, match="shard_weights must be False"):
         check_parts(1, per_device=True, shard_weights=True)

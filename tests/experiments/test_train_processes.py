@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -70,6 +71,20 @@ def run(workdir, *flags, root, connections=(([], {}),)):
 def metrics(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return [value for line in lines for value in json.loads(line).values()]
+
+
+@pytest.mark.slow
+def test_one_process_resumes_what_two_trained_with_sharded_weights(pytestconfig, tmp_path):
+    root = pytestconfig.rootpath
+    flags = ["--config.epochs=2", "--config.method=sam"]
+    run(tmp_path / "one", *flags, root=root)
+    sharded = [*flags, "--config.shard_weights=true"]
+    run(tmp_path / "two", *sharded, root=root, connections=by_flags(2))
+    expected = metrics(tmp_path / "one")
+    np.testing.assert_allclose(metrics(tmp_path / "two"), expected, rtol=0, atol=1e-5)
+    shutil.rmtree(tmp_path / "two" / "checkpoints" / "2")
+    run(tmp_path / "two", *flags, root=root)
+    np.testing.assert_allclose(metrics(tmp_path / "two"), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

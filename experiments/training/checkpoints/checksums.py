@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 
 FILE = "checksums.json"
 # Orbax writes these two after the others. Nothing in them is read.
@@ -86,5 +87,8 @@ def _of_tree(tree: Any) -> int:
 
 
 def _to_numpy(x: jax.Array) -> np.ndarray:
-    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(x) if is_key else x)
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x = jax.random.key_data(x)
+    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+        x = process_allgather(x, tiled=True)  # array by array: no host holds all of them
+    return np.asarray(x)
