@@ -31,7 +31,12 @@ def test_sam_steps_rho_along_the_gradient(grads, rho):
 
 
 @settings(max_examples=50, deadline=None)
-@given(grads=vectors, weights=vectors, rho=st.floats(1e-3, 10), eta=st.floats(0, 1, allow_subnormal=False))
+@given(
+    grads=vectors,
+    weights=vectors,
+    rho=st.floats(1e-3, 10),
+    eta=st.floats(0, 1, allow_subnormal=False),
+)
 def test_asam_steps_rho_in_coordinates_scaled_by_the_weights(grads, weights, rho, eta):
     with jax.enable_x64(True):
         e = apply(asam_perturbation(rho, eta), jnp.asarray(grads), jnp.asarray(weights))
