@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,8 +106,3 @@ def _flag_value(value: Any) -> str:
 def write_diverged(run: Run, message: str) -> None:
     """Marks a run as diverged."""
     run_dir.write_lines(run.path / DIVERGED, [{"message": message}])
-
-
-def read_diverged(path: Path) -> Mapping[str, str]:
-    """The reason why a run diverged."""
-    return run_dir.read_lines(path / DIVERGED)[0]

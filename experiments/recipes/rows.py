@@ -10,7 +10,7 @@ _RADII = {"SAM": "{rho}", "ASAM": "{asam_rho}"}
 # Grids of the Lookbehind paper (5.2, 5.3 and the authors' README), and what the smaller scales take
 # of them.
 K = {"laptop": (2, 5), "gpu": (2, 5), "paper": (2, 5, 10)}
-ALPHA = {"laptop": (0.2, 0.5, 0.8), "gpu": (0.2, 0.5, 0.8), "paper": (0.2, 0.5, 0.8)}
+ALPHA = (0.2, 0.5, 0.8)
 
 NO_K_OR_ALPHA = (
     "k and alpha of the cells are not stated: alpha = 0.5 and k = 5 for every method with inner "

@@ -7,12 +7,12 @@ from experiments.recipes.aesam import _gradients
 from experiments.recipes.recipe import Cell, MeasureSpec, Recipe
 from experiments.reporting import charts
 
-_SAMPLES = {"laptop": 400, "gpu": 400, "paper": 400}
+_SAMPLES = 400
 HISTOGRAM, QQ = charts.histogram, charts.normal_quantiles
 
 
 def _measures(scale: str) -> list[MeasureSpec]:
-    return sharpness_quantities.gradient_measure(scale, _SAMPLES[scale])
+    return sharpness_quantities.gradient_measure(scale, _SAMPLES)
 
 
 def recipe(

@@ -25,7 +25,7 @@ def cells(
         ks = (2,) if "ImageNet" in bed.column else rows.K[scale]
         for family in rows.FAMILIES:
             found.append(beds.cell(bed, family, rows.sam(family)))
-            for alpha in rows.ALPHA[scale]:
+            for alpha in rows.ALPHA:
                 for k in ks:
                     row = f"{form}-{family}, alpha = {alpha}, k = {k}"
                     series = f"{form}-{family}"
@@ -40,7 +40,7 @@ def against(form: str) -> dict[str, str]:
     return {
         f"{form}-{family}, alpha = {alpha}, k = {k}": family
         for family in rows.FAMILIES
-        for alpha in rows.ALPHA["paper"]
+        for alpha in rows.ALPHA
         for k in rows.K["paper"]
     }
 
