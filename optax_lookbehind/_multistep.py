@@ -6,14 +6,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.ascent import advance_state, ascent_step, bind_gradient, fast_params
+from optax_lookbehind._core.ascent import (
+    advance_state,
+    ascent_step,
+    bind_gradient,
+    fast_params,
+    run_inner_steps,
+)
 from optax_lookbehind._core.checks import (
     check_count,
     check_devices,
     check_flag,
     check_transformation,
 )
-from optax_lookbehind._core.eager import run_inner_steps
 from optax_lookbehind._core.protocol import init_perturbation
 from optax_lookbehind._core.tree import add, as_accumulator, scale
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn

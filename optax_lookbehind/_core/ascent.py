@@ -1,7 +1,7 @@
-"""The ascent that all methods share: the bound gradient function and one ascent step."""
+"""The ascent that all methods share: the bound gradient function, the loop and its step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import optax
@@ -20,6 +20,8 @@ from optax_lookbehind._core.gradient_checks import check_arrays, check_call, che
 from optax_lookbehind._core.tree import apply_updates
 from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
 from optax_lookbehind._core.variables import check_variables, unwrap_like
+
+_Carry = TypeVar("_Carry")
 
 _CALL = """\
 {missing} is missing. A sharpness-aware step takes gradients at perturbed weights itself; call it as
@@ -108,6 +110,21 @@ def bind_gradient(
         synced = lambda p, i: over_devices(local(p, i))  # noqa: E731
         return BoundGradient(params, shared, shared, synced, lambda grads: grads)
     return BoundGradient(per_device_params(params, axis_name), updates, shared, local, over_devices)
+
+
+def run_inner_steps(
+    inner_step: Callable[[_Carry, jax.Array], _Carry], carry: _Carry, steps: jax.Array
+) -> _Carry:
+    """The last carry of ``inner_step: (carry, i) -> carry`` over ``i`` in ``steps``.
+
+    ``jax.lax.scan`` under jit; outside of it a Python loop, which does not compile anew in each
+    call (see ``eager.py``).
+    """
+    if is_eager(carry):
+        for i in steps:
+            carry = inner_step(carry, i)
+        return carry
+    return jax.lax.scan(lambda carry, i: (inner_step(carry, i), None), carry, steps)[0]
 
 
 def ascent_step(

@@ -13,24 +13,12 @@ import jax
 
 from optax_lookbehind._core.checks import is_traced
 
-_Carry = TypeVar("_Carry")
 _Result = TypeVar("_Result")
 
 
 def is_eager(tree: Any) -> bool:
     """Whether all leaves have values, as outside ``jax.jit`` and other transformations."""
     return not any(map(is_traced, jax.tree.leaves(tree)))
-
-
-def run_inner_steps(
-    inner_step: Callable[[_Carry, jax.Array], _Carry], carry: _Carry, steps: jax.Array
-) -> _Carry:
-    """Returns the last carry of ``inner_step: (carry, i) -> carry`` over ``i`` in ``steps``."""
-    if is_eager(carry):
-        for i in steps:
-            carry = inner_step(carry, i)
-        return carry
-    return jax.lax.scan(lambda carry, i: (inner_step(carry, i), None), carry, steps)[0]
 
 
 def branch(
