@@ -127,8 +127,8 @@ def dropout_key():
 
 def assert_close(found, expected):
     for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        # Parts of the model compute in float32; another mask changes the first digits.
-        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+        # jax.nn.dot_product_attention has its logits in float32; another mask changes first digits.
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
 def moved(params, *directions_and_scales):
