@@ -128,7 +128,7 @@ def dropout_key():
 def assert_close(found, expected):
     for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         # jax.nn.dot_product_attention has its logits in float32; another mask changes first digits.
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
 def moved(params, *directions_and_scales):
