@@ -30,11 +30,12 @@ gradient, which would be added to the weights. Write masked_perturbation(rule, m
 
 _MASKED_PARAMS = """\
 params must be all weights that grad_fn differentiates, but at {path} they are an \
-optax.MaskedNode: optax.masked (or optax.partition) around a sharpness-aware method hides weights \
-from grad_fn. To perturb only some of the weights, write \
-multistep(masked_perturbation(sam_perturbation(rho), mask)); to freeze some, pass only the others \
-as params, or end the chain with optax.freeze(frozen); to give groups of weights their own \
-optimizers, put optax.partition behind the method."""
+optax.MaskedNode: optax.masked, optax.partition or optax.selective_transform around a \
+sharpness-aware method hides weights from grad_fn. To perturb only some of the weights, write \
+multistep(masked_perturbation(sam_perturbation(rho), mask)); to freeze the others, too, put \
+optax.selective_transform(optimizer, freeze_mask=frozen) behind it, or pass only the trainable \
+weights as params; to give groups of weights their own optimizers, put optax.partition behind the \
+method."""
 
 
 def init_perturbation(

@@ -132,6 +132,7 @@ def test_frozen_weights_are_neither_trained_nor_perturbed(batch):
         lambda g, w: scaled(only_out, g),
     )
     assert_equal(train("freezing in one tree", batch), expected)
+    assert_equal(train("freezing with selective_transform", batch), expected)
     assert_equal(train("freezing", batch), expected["out"])
 
 

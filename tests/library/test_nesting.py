@@ -42,9 +42,17 @@ def test_a_masked_rule_raises_with_masked_perturbation(wrap):
 def test_a_mask_around_a_method_raises_with_the_leaf(method):
     labels = {"a": "train", "b": "freeze"}
     groups = {"train": method(), "freeze": optax.set_to_zero()}
-    for tx in (optax.masked(method(), MASK), optax.partition(groups, labels)):
-        with pytest.raises(ValueError, match=r"^params .*\['b'\].*masked_perturbation\("):
+    wrapped = {
+        "optax.masked": optax.masked(method(), MASK),
+        "optax.partition": optax.partition(groups, labels),
+        "optax.selective_transform": optax.selective_transform(
+            method(), freeze_mask={"a": False, "b": True}
+        ),
+    }
+    for wrapper, tx in wrapped.items():
+        with pytest.raises(ValueError, match=r"^params .*\['b'\].*masked_perturbation\(") as error:
             tx.init(PARAMS)
+        assert wrapper in str(error.value)
 
 
 @pytest.mark.parametrize(
