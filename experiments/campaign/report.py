@@ -19,6 +19,13 @@ from experiments.reporting.tables import markdown_lines
 
 _DASH = "-"
 
+STEP_LENGTH = (
+    "The rows of a table have the same learning rate, as in the papers, but not the same step "
+    "length: a step of Lookbehind is about k * alpha times as long as one of SAM. A difference to "
+    "Lookbehind can be due to that; `comparison.frontier` has each method at its own learning rate "
+    "and rho."
+)
+
 
 def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
     """Writes ``NAME.json``, ``.md``, ``.png`` and ``.svg``; returns their paths."""
@@ -98,6 +105,8 @@ def as_markdown(result: Result, today: str) -> str:
     ]
     for column in result.columns:
         lines += [f"## {column}", "", *_table(result, result.of_column(column)), ""]
+    if any(_step_lengths_differ(result.of_column(column)) for column in result.columns):
+        lines += [STEP_LENGTH, ""]
     lines += _published_section(result)
     if result.recipe.limits.get(result.scale):
         lines += ["## Limits of this scale", "", result.recipe.limits[result.scale], ""]
@@ -105,6 +114,14 @@ def as_markdown(result: Result, today: str) -> str:
         lines += ["## Choices where the paper is silent", ""]
         lines += [f"- {choice}" for choice in result.recipe.choices] + [""]
     return "\n".join(lines)
+
+
+def _step_lengths_differ(cells: Sequence[CellResult]) -> bool:
+    """Whether Lookbehind and another method are compared at the same learning rate of SGD."""
+    configs = [each.cell.config for each in cells]
+    methods = {config.method for config in configs}
+    rates = {config.learning_rate for config in configs if config.optimizer == "sgd"}
+    return len(methods) > 1 and "lookbehind" in " ".join(methods) and len(rates) == 1
 
 
 def _table(result: Result, cells: Sequence[CellResult]) -> list[str]:
