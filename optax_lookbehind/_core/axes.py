@@ -27,8 +27,8 @@ or take the mean over the devices inside the loss (jax.lax.pmean) and pass no ax
 
 
 _UNAVERAGED = """\
-grad_fn runs on several devices at once (axis {axes} of jax.pmap or jax.shard_map) and averages \
-nothing over them: every device follows its own perturbed gradients, and the weights drift apart. \
+grad_fn runs on several devices at once ({axes}) and averages nothing over them: every device \
+follows its own perturbed gradients, and the weights drift apart. \
 Pass the name of the axis to the method, as in sam(rho, axis_name="batch"), and \
 axis_name="batch" to jax.pmap; hand in each device's own gradient. If every device is to train a \
 model of its own, ignore this warning."""
@@ -133,7 +133,9 @@ def warn_of_unaveraged_devices(grad_fn: GradFn, params: optax.Params) -> None:
         return
     jaxpr = jax.make_jaxpr(grad_fn)(params, jax.numpy.int32(0))
     if not _has_collective(jaxpr.jaxpr, frozenset(axes)):
-        warnings.warn(_UNAVERAGED.format(axes=", ".join(map(repr, axes))), stacklevel=2)
+        named = [repr(axis) for axis in axes if not axis.startswith("_")]  # others are JAX's own
+        where = f"axis {', '.join(named)}" if named else "jax.pmap without axis_name"
+        warnings.warn(_UNAVERAGED.format(axes=where), stacklevel=2)
 
 
 def _has_collective(jaxpr: Any, axes: frozenset[str]) -> bool:

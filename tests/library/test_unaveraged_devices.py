@@ -37,6 +37,11 @@ def test_pmap_without_an_average_warns_with_the_axis(tx):
         jax.eval_shape(jax.pmap(step(tx, own), axis_name="batch"), W, X)
 
 
+def test_pmap_without_a_name_for_its_axis_warns():
+    with pytest.warns(UserWarning, match=r"jax\.pmap without axis_name"):
+        jax.eval_shape(jax.pmap(step(ol.sam(0.1), own)), W, X)
+
+
 def test_shard_map_without_an_average_and_without_its_check_warns():
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("batch")
