@@ -2,11 +2,13 @@
 
 import pathlib
 import re
+import textwrap
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 import optax_lookbehind as ol
@@ -35,8 +37,9 @@ def images(seed=0):
     return jnp.asarray(rng.normal(size=(64, 6, 6, 1)) + labels[:, None, None, None]), labels
 
 
-def test_the_plain_example_trains():
-    example, _, _ = code_blocks("README.md")
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_plain_example_trains(page):
+    example, *_ = code_blocks(page)
     batch = jax.tree.map(lambda x: x[0], batches(number=1, size=64))
     scope = {"params": network()[0], "loss_fn": classification_loss}
     exec(example, scope)
@@ -62,6 +65,17 @@ def test_the_nnx_example_trains_and_keeps_the_statistics_of_the_clean_pass():
         if t == 0:
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, expected)
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_line_with_the_optimizer_inside_emits_the_final_update():
+    (line,) = re.findall(r"\n(    tx = .*?)\n\n", (ROOT / "README.md").read_text(), re.S)
+    scope = vars(ol) | {"optax": optax}
+    exec(textwrap.dedent(line), scope)
+    params = jnp.ones(3)
+    state = scope["tx"].init(params)
+    updates, state = scope["tx"].update(params, state, params, grad_fn=lambda p, i: p)
+    assert optax.tree.get(state, "fast_state") is not None
+    assert np.all(updates < 0)
 
 
 def test_the_lines_on_hyper_parameters_and_lookahead_run():
@@ -104,6 +118,13 @@ def test_the_guide_to_many_devices_runs():
     scope["state"] = scope["tx"].init(params)
     exec(micro, scope)
     assert jax.tree.structure(scope["updates"]) == jax.tree.structure(params)
+
+
+def test_every_page_with_code_has_a_test_that_runs_it():
+    tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
+    for page in ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]:
+        if code_blocks(page):
+            assert pathlib.Path(page).name in tests, page
 
 
 def test_every_public_name_is_in_the_readme_or_the_guides():
