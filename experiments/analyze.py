@@ -16,8 +16,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from experiments import cli
 from experiments.analysis import MEASURES, html
 from experiments.analysis.aggregate import (
@@ -34,6 +32,7 @@ from experiments.analysis.measure import RunResult
 from experiments.analysis.options import parser
 from experiments.analysis.runs import open_run
 from experiments.configs.lookup import look_up
+from experiments.reporting.progress import Progress
 from experiments.reporting.provenance import Provenance, provenance
 from experiments.reporting.tables import markdown_table
 
@@ -44,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the runs and writes the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(__doc__).parse_args(arguments)
-    with cli.user_errors():
+    kept = f"the same command resumes, with the results in {options.output / CACHE}"
+    with cli.interruption_note(lambda: kept), cli.user_errors():
         analysis = analyze(options)
         write(analysis, options, provenance("experiments.analyze", arguments))
     for name, reason in analysis.skipped.items():
@@ -76,16 +76,14 @@ def analyze(options: argparse.Namespace) -> Analysis:
     runs = [open_run(path, options) for path in options.runs]
     names, skipped = select_measures(MEASURES, options.measures, runs)
     results: dict[str, dict[str, RunResult]] = {name: {} for name in names}
-    with tqdm(total=len(runs) * len(names), unit=" measures", dynamic_ncols=True) as bar:
-        for run in runs:
-            for name in names:
-                bar.set_description(f"{run.path.name}, {name}")
-                measure = MEASURES[name]
-                if measure.applies(run, runs):
-                    results[name][str(run.path)] = measure_once(
-                        options.output / CACHE, name, measure, run, runs, options
-                    )
-                bar.update()
+    todo = [(run, name) for run in runs for name in names if MEASURES[name].applies(run, runs)]
+    with Progress(len(todo), "measures") as progress:
+        for run, name in todo:
+            progress.start(f"{run.path.name}, {name}")
+            results[name][str(run.path)] = measure_once(
+                options.output / CACHE, name, MEASURES[name], run, runs, options
+            )
+            progress.end()
     return Analysis(group_runs(runs), results, skipped)
 
 
@@ -97,4 +95,5 @@ def _check_distinct(paths: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with cli.interruptions():
+        main()

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -21,6 +21,8 @@ from experiments.configs import base
 from experiments.configs.lookup import load_config, near_miss, setups
 from experiments.methods import spec
 from experiments.methods.table import METHODS
+from experiments.training import run_dir
+from experiments.training.checkpoints import kept_epochs
 
 flags.disclaim_key_flags()  # --help of a script shows the flags that are defined for it here
 
@@ -72,6 +74,28 @@ def interruptions() -> Iterator[None]:
     finally:
         for each in signals:  # a signal while Python shuts down ends it without a traceback
             signal.signal(each, signal.SIG_DFL)
+
+
+@contextmanager
+def interruption_note(note: Callable[[], str]) -> Iterator[None]:
+    """Adds ``note()`` to the message of an interruption: where it stopped, and how to resume."""
+    try:
+        yield
+    except Interrupted as interruption:
+        interruption.add_note(note())
+        raise
+
+
+def resumable(workdir: Path, epochs: int) -> AbstractContextManager[None]:
+    """Adds the number of finished epochs of a run to the message of an interruption."""
+
+    def note() -> str:
+        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
+        return (
+            f"{workdir} has finished {done} of {epochs} epochs, and the same command resumes there"
+        )
+
+    return interruption_note(note)
 
 
 class ConfigParser(flags.ArgumentParser):

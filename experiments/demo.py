@@ -9,6 +9,7 @@ it on held-out data (``recipes/noisy_digits.py``)::
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -111,7 +112,8 @@ def compare_methods(config: ConfigDict, workdir: Path) -> None:
     changes = CONTROL | {name: row.changes(row.chosen) for name, row in ROWS.items()}
     configs = {name: with_changes(config, values) for name, values in changes.items()}
     total = sum(SEEDS * c.epochs * epoch_gradients(c, num_examples) for c in configs.values())
-    with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
+    on_terminal = sys.stderr.isatty()
+    with tqdm(total=total, unit=" gradients", unit_scale=True, disable=not on_terminal) as bar:
         train_row = partial(run_seeds, num_examples=num_examples, bar=bar)
         # Networks this small do not use two cores: the methods are trained in parallel.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -173,6 +175,8 @@ def run_seeds(name: str, config: ConfigDict, *, num_examples: int, bar: tqdm) ->
         histories.append(history)
         # A policy counts its sharpness-aware steps; without one, all steps are.
         applied.append(optax.tree.get(state.opt_state, "applied", steps))
+    if not sys.stderr.isatty():
+        print(f"{name}: {SEEDS} seeds trained", file=sys.stderr, flush=True)
     extra_gradients = method(config.method).extra_gradients
     fractions = np.array(applied) / steps if extra_gradients else np.zeros(SEEDS)
     metrics = [name for name in histories[0][0] if name != "epoch"]

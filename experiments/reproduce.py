@@ -188,4 +188,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    with cli.interruptions():
+        main()

@@ -10,8 +10,8 @@ resumes after the last finished epoch.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.parallel.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, Progress, kept_epochs
+from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -46,9 +46,10 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
       workdir: folder for the results; by default one below ``runs``.
       show_progress: whether to draw a progress bar and print a summary.
     """
-    workdir = workdir or run_dir.default_workdir(config)
+    with cli.user_errors():
+        workdir = workdir or run_dir.default_workdir(config)
     with ExitStack() as stack:
-        stack.enter_context(_interruptions(workdir, config.epochs))
+        stack.enter_context(cli.resumable(workdir, config.epochs))
         stack.enter_context(cli.user_errors())
         run_dir.check_config(workdir, config)
         trainers, pipeline = make_run(config)
@@ -82,19 +83,6 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
     if multihost.is_main_process() and show_progress:
         with cli.user_errors():
             print(summary(trainers, history, workdir))
-
-
-@contextmanager
-def _interruptions(workdir: Path, epochs: int) -> Iterator[None]:
-    """Adds the number of finished epochs to the message of an interruption."""
-    try:
-        yield
-    except cli.Interrupted as interruption:
-        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
-        interruption.add_note(
-            f"{workdir} has finished {done} of {epochs} epochs, and the same command resumes there"
-        )
-        raise
 
 
 def every(

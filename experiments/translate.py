@@ -17,7 +17,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from experiments.cli import user_errors
+from experiments.cli import interruptions, user_errors
 from experiments.configs.translation import get_config
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.bleu import score
@@ -87,4 +87,5 @@ def read_model(config: ConfigDict, workdir: Path, vocabulary: int) -> nnx.Module
 
 
 if __name__ == "__main__":
-    main()
+    with interruptions():
+        main()

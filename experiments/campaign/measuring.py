@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from experiments.analysis import MEASURES
 from experiments.analysis.groups import to_json_types
 from experiments.analysis.measure import RunResult
@@ -15,6 +13,7 @@ from experiments.analysis.runs import open_run
 from experiments.campaign.execute import work_off
 from experiments.campaign.runs import Run
 from experiments.recipes.recipe import MeasureSpec
+from experiments.reporting.progress import Progress
 from experiments.training import run_dir
 
 _FOLDER = "measures"
@@ -57,12 +56,12 @@ def measure_all(measurements: Iterable[Measurement], data_dir: str | None) -> No
     missing = [each for each in wanted if not each.is_done]
     if not missing:
         return
-    with tqdm(total=len(missing), unit=" measures", dynamic_ncols=True) as bar:
+    with Progress(len(missing), "measures") as progress:
 
         def measure(each: Measurement) -> None:
-            bar.set_description(f"{each.measure.name} of {each.path.name}")
+            progress.start(f"{each.measure.name} of {each.path.name}")
             _measure(each, data_dir)
-            bar.update()
+            progress.end()
 
         work_off(missing, lambda each: each.is_done, measure)
 

@@ -1,5 +1,6 @@
-"""A progress bar over the gradients of all runs, including those that other processes do."""
+"""Progress in gradients of all runs, including those that other processes do."""
 
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Self
@@ -13,21 +14,28 @@ _PERIOD = 1.0  # seconds between two looks at the runs' logs
 
 
 class GradientProgress:
-    """The bar. A thread reads the logs of the runs, whose training loop needs no changes."""
+    """A bar; without a terminal, a line for each run.
+
+    A thread reads the logs of the runs, whose training loop needs no changes.
+    """
 
     def __init__(self, runs: Sequence[Run]):
         self._per_epoch = {run.path: gradients(run.config) / run.config.epochs for run in runs}
         self._open = list(runs)
         self._finished = 0.0
         self._stop = threading.Event()
-        done = self._count()
+        self._total = round(sum(gradients(run.config) for run in runs))
+        self._latest = self._count()
+        on_terminal = sys.stderr.isatty()
+        self._prints_lines = not on_terminal
         self._bar = tqdm(
-            total=round(sum(gradients(run.config) for run in runs)),
-            initial=done,
+            total=self._total,
+            initial=self._latest,
             unit=" gradients",
             unit_scale=True,
             dynamic_ncols=True,
             smoothing=0.02,  # runs differ in speed
+            disable=not on_terminal,
         )
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -42,15 +50,23 @@ class GradientProgress:
         self._bar.close()
 
     def start(self, run: Run) -> None:
-        """Names the run at the bar."""
+        """Shows the run that begins."""
         self._bar.set_description(run.path.name, refresh=True)
+        if self._prints_lines:
+            percent = 100 * self._latest / max(1, self._total)
+            print(
+                f"{run.path.name} begins; {percent:.0f}% of {self._total:,} gradients are done",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _watch(self) -> None:
         while not self._stop.wait(_PERIOD):
             self._update()
 
     def _update(self) -> None:
-        self._bar.update(self._count() - self._bar.n)
+        self._latest = self._count()
+        self._bar.update(self._latest - self._bar.n)
 
     def _count(self) -> int:
         """Gradients that the logs account for. Finished runs are not read again."""

@@ -9,9 +9,9 @@ For example::
 command again resumes after the last finished epoch.
 """
 
+import sys
 from pathlib import Path
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import cli
@@ -35,6 +35,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
     """
     with cli.user_errors():
         workdir = workdir or run_dir.default_workdir(config)
+    with cli.resumable(workdir, config.epochs), cli.user_errors():
         run_dir.check_config(workdir, config)
         run = make_run(config)
         with only_writer(workdir):
@@ -50,8 +51,8 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
     with Checkpoints(workdir / run_dir.CHECKPOINTS, run.config.keep_every) as checkpoints:
         progress = checkpoints.restore(lambda epochs: abstract_state(run))
         state, history = (run.init(), []) if progress is None else progress
-        if history:
-            logging.warning("Resuming after epoch %d.", len(history))
+        if history and show_progress:
+            print(f"Resuming after epoch {len(history)}.", file=sys.stderr)
         try:
             with _logger(run, workdir, history, show_progress) as logger:
                 return train(run, state, history, logger, checkpoints.save)
@@ -73,4 +74,4 @@ def _logger(run: ContinualRun, workdir: Path, history: list[Record], show_progre
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, default="continual")

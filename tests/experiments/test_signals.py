@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from experiments import analyze, cli, train
+from experiments.configs.continual import get_config as continual_config
+from experiments.continual import __main__ as continual
+
 FLAGS = ["--config.epochs=100", "--config.train_examples=256", "--config.batch_size=64"]
 
 
@@ -37,3 +41,27 @@ def test_a_signal_ends_a_run_with_one_line(name, code, pytestconfig, tmp_path):
     assert again.stderr.readline() == f"Resuming after epoch {done}.\n"
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=60)
+
+
+def interrupt(*args, **kwargs):
+    raise cli.Interrupted(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("command", [train, continual])
+def test_an_interrupted_run_says_where_it_stopped(command, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "make_run", interrupt)
+    given = config if command is train else continual_config()
+    with pytest.raises(cli.Interrupted) as stopped:
+        command.main(given, tmp_path)
+    (note,) = stopped.value.__notes__
+    assert note.startswith(f"{tmp_path} has finished 0 of {given.epochs} epochs")
+    assert "resumes" in note
+
+
+def test_an_interrupted_analysis_says_where_its_results_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(analyze, "open_run", interrupt)
+    with pytest.raises(cli.Interrupted) as stopped:
+        analyze.main(["run", f"--output={tmp_path}"])
+    (note,) = stopped.value.__notes__
+    assert str(tmp_path / "measures") in note
+    assert "resumes" in note
