@@ -14,10 +14,7 @@ CHOICES = (
 )
 SEEDS = {"laptop": 3, "gpu": 2, "paper": 5}
 LIMITS = {
-    LAPTOP: rows.LAPTOP_BED.replace(
-        "a ResNet of six layers: one testbed stands",
-        "a ResNet of six layers and a WRN-10-1: they stand",
-    ),
+    LAPTOP: rows.laptop_limits("a ResNet of six layers and a WRN-10-1"),
     "gpu": rows.GPU_BUDGET,
 }
 

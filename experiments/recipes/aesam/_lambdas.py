@@ -47,5 +47,5 @@ def recipe(title: str, method: str, quantity: Quantity, noise: float | None) -> 
             "Dataset and network are not stated: CIFAR-10 and ResNet-18.",
             "rho and alpha are not stated: 0.05 (0.2 at scale laptop) and 0.5.",
         ],
-        limits={LAPTOP: rows.LAPTOP_BED, "gpu": rows.GPU_BUDGET},
+        limits={LAPTOP: rows.laptop_limits(label_noise=noise or 0.4), "gpu": rows.GPU_BUDGET},
     )

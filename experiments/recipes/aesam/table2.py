@@ -24,7 +24,8 @@ RECIPE = Recipe(
         rows.NO_PUBLISHED_CELLS,
     ],
     limits={
-        LAPTOP: rows.LAPTOP_BED + " Nothing of ImageNet's size is trained: the runs are those of "
+        LAPTOP: rows.LAPTOP_LIMITS
+        + " Nothing of ImageNet's size is trained: the runs are those of "
         "aesam.table1.",
         "gpu": "20,480 images and four epochs: this only shows that the pipeline works.",
     },

@@ -4,7 +4,7 @@ from experiments.recipes import beds, rows
 from experiments.recipes.recipe import Cell
 
 MULTIPLES = (1, 2, 4)  # of the default radius: SAM 0.05, 0.1, 0.2; ASAM 0.5, 1, 2
-_LAPTOP_MULTIPLES = (0.5, 1, 2)  # 0.1, 0.2, 0.4 and 1, 2, 4
+_LAPTOP_MULTIPLES = (0.5, 1, 2)  # 0.1, 0.2, 0.4 and 0.5, 1, 2
 
 
 def cells(scale: str, families: tuple[str, ...]) -> list[Cell]:

@@ -25,7 +25,7 @@ RECIPE = Recipe(
         "step, BatchNorm with its running statistics, training images without augmentation.",
     ],
     limits={
-        LAPTOP: rows.LAPTOP_BED
+        LAPTOP: rows.LAPTOP_LIMITS
         + " Training loss is on wrong labels too: a low one means that they "
         "were memorized, so that lower is not better here.",
         "gpu": rows.GPU_BUDGET,

@@ -55,7 +55,8 @@ RECIPE = Recipe(
         "epoch.",
     ],
     limits={
-        LAPTOP: rows.LAPTOP_BED + " The learning rate drops after 25%, 50% and 75% of the epochs.",
+        LAPTOP: rows.LAPTOP_LIMITS
+        + " The learning rate drops after 25%, 50% and 75% of the epochs.",
         "gpu": rows.GPU_BUDGET,
     },
     against={f"{family}, k = {k}": f"{family}, k = 2" for family in rows.FAMILIES for k in (5, 10)},

@@ -17,7 +17,7 @@ RECIPE = Recipe(
     draw=drawings.heat_maps("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
     choices=[*_heat_maps.CHOICES, "The networks are not listed: those of Table 1."],
     limits={
-        LAPTOP: rows.LAPTOP_BED + " The maps are those of lookbehind.figure7.",
+        LAPTOP: rows.LAPTOP_LIMITS + " The maps are those of lookbehind.figure7.",
         "gpu": rows.GPU_BUDGET,
     },
     against=_heat_maps.against("Lookbehind"),

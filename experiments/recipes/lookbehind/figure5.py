@@ -30,7 +30,7 @@ RECIPE = Recipe(
     draw=drawings.lines("test_accuracy", "k"),
     choices=["alpha is not stated: 0.5 for each k.", rows.LAST_EPOCH],
     limits={
-        LAPTOP: rows.LAPTOP_BED + " k = 2 and 5 only.",
+        LAPTOP: rows.LAPTOP_LIMITS + " k = 2 and 5 only.",
         "gpu": rows.GPU_BUDGET + " k = 2 and 5 only.",
     },
     against={

@@ -55,5 +55,5 @@ RECIPE = Recipe(
         "Weights, BatchNorm's statistics, momentum and the schedule continue.",
         rows.LAST_EPOCH,
     ],
-    limits={LAPTOP: rows.LAPTOP_BED + " SAM only.", "gpu": rows.GPU_BUDGET},
+    limits={LAPTOP: rows.LAPTOP_LIMITS + " SAM only.", "gpu": rows.GPU_BUDGET},
 )

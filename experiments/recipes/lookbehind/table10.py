@@ -74,7 +74,7 @@ RECIPE = Recipe(
         "A dash: no run reached it. Seeds that did not are not in the mean.",
     ],
     limits={
-        "laptop": rows.LAPTOP_BED + " With wrong labels accuracy falls again once they are "
+        "laptop": rows.LAPTOP_LIMITS + " With wrong labels accuracy falls again once they are "
         "memorized, so that the level is often passed in the first epochs: the numbers say more "
         "about that than about the drops of the learning rate.",
         "gpu": rows.GPU_BUDGET,

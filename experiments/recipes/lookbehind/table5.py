@@ -35,7 +35,7 @@ RECIPE = Recipe(
         "Of several epochs with the best accuracy the first one counts.",
     ],
     limits={
-        "laptop": rows.LAPTOP_BED + " With wrong labels the best epoch is early because later "
+        "laptop": rows.LAPTOP_LIMITS + " With wrong labels the best epoch is early because later "
         "epochs memorize them, which is another reason than the paper's.",
         "gpu": rows.GPU_BUDGET,
     },

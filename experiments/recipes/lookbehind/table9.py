@@ -59,7 +59,7 @@ RECIPE = Recipe(
         rows.LAST_EPOCH,
     ],
     limits={
-        "laptop": rows.LAPTOP_BED + " Microbatches of 8 and 16 in batches of 32; k = 2 only.",
+        "laptop": rows.LAPTOP_LIMITS + " Microbatches of 8 and 16 in batches of 32; k = 2 only.",
         "gpu": rows.GPU_BUDGET + " k = 2 only.",
     },
     published={
