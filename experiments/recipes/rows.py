@@ -95,10 +95,10 @@ AESAM_CHOICES = (
 )
 
 
-def laptop_limits(networks: str = "a ResNet of six layers", label_noise: float = 0.4) -> str:
+def laptop_limits(networks: str = "a ResNet of six layers") -> str:
     """What the testbed of scale laptop cannot show."""
     return (
-        f"Digits with {label_noise:.0%} wrong training labels and {networks} in place of the "
+        f"Digits with 40% wrong training labels and {networks} in place of the "
         "paper's datasets and networks: nothing is learned about differences between those. 360 "
         "test images make the accuracy of one run uncertain by about two points, hence the paired "
         "differences. As in the paper, all methods have the same learning rate, although a "

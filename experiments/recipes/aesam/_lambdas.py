@@ -1,7 +1,8 @@
 """Recipes of the heat maps over lambda_1 and lambda_2 (Figures 5, 6, 12, 13)."""
 
 from experiments.recipes import beds, drawings, quantities, rows
-from experiments.recipes.recipe import LAPTOP, Cell, Quantity, Recipe
+from experiments.recipes.aesam import _noise
+from experiments.recipes.recipe import Cell, Quantity, Recipe
 
 _GRID = (-2, -1, 0, 1, 2)
 
@@ -15,18 +16,20 @@ def recipe(title: str, method: str, quantity: Quantity, noise: float | None) -> 
       quantity: the number in the cells.
       noise: fraction of wrong labels; None for CIFAR without (digits at scale laptop).
     """
-    name = {"AE-SAM": "ae_sam:rho={rho}", "AE-LookSAM": "ae_looksam:rho={rho},alpha=0.5"}
 
     def cells(scale: str) -> list[Cell]:
         if noise is None:
             (bed,) = beds.aesam(scale, [("CIFAR-10", "ResNet-18")])
         else:
             bed = beds.noisy(scale, noise)
+        text = "ae_sam:rho={rho}"
+        if method == "AE-LookSAM":
+            text = f"ae_looksam:rho={{rho}},alpha={_noise.looksam_alpha(scale, noise or 0)}"
         return [
             beds.cell(
                 bed,
                 f"{method}, lambda_1 = {low}, lambda_2 = {high}",
-                f"{name[method]},lambda_1={low},lambda_2={high}",
+                f"{text},lambda_1={low},lambda_2={high}",
                 series=method,
                 x=high,
                 y=low,
@@ -45,7 +48,7 @@ def recipe(title: str, method: str, quantity: Quantity, noise: float | None) -> 
         draw=drawings.heat_maps(quantity.key, "lambda_2", "lambda_1"),
         choices=[
             "Dataset and network are not stated: CIFAR-10 and ResNet-18.",
-            "rho and alpha are not stated: 0.05 (0.2 at scale laptop) and 0.5.",
+            "rho and LookSAM's alpha are not stated: 0.05 and 0.5 (at scale laptop both 0.2).",
         ],
-        limits={LAPTOP: rows.laptop_limits(label_noise=noise or 0.4), "gpu": rows.GPU_BUDGET},
+        limits=rows.LIMITS if noise is None else _noise.LIMITS,
     )

@@ -9,8 +9,12 @@ _PERIODS = (2, 3, 4, 5)
 
 def _cells(scale: str) -> list[Cell]:
     return [
-        beds.cell(bed, f"LookSAM (k = {period})", rows.aesam(period=period)["LookSAM"])
-        for bed in (beds.noisy(scale, level) for level in _noise.LEVELS)
+        beds.cell(
+            beds.noisy(scale, level),
+            f"LookSAM (k = {period})",
+            rows.aesam(period=period, alpha=_noise.looksam_alpha(scale, level))["LookSAM"],
+        )
+        for level in _noise.LEVELS
         for period in _PERIODS
     ]
 
