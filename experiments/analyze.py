@@ -35,6 +35,7 @@ from experiments.configs.lookup import look_up
 from experiments.reporting.progress import Progress
 from experiments.reporting.provenance import Provenance, provenance
 from experiments.reporting.tables import markdown_table
+from experiments.storage import disk
 
 NUMBERS, REPORT, CACHE = "analysis.json", "report.html", "measures"
 
@@ -60,12 +61,12 @@ def write(analysis: Analysis, options: argparse.Namespace, made: Provenance) -> 
     print(markdown_table([dict(zip(head, row, strict=True)) for row in body]))
     record = as_json(analysis, group_results, options) | {"made": made._asdict()}
     text = json.dumps(record, indent=1, allow_nan=False)
-    (options.output / NUMBERS).write_text(text + "\n", encoding="utf-8")
+    disk.write_text(options.output / NUMBERS, text + "\n")
     for name, results in group_results.items():
         for drawing in MEASURES[name].drawings if results else ():
             save(drawing.draw(results, options), options.output, drawing.name)
     text = html.report(analysis, group_results, MEASURES, options, made)
-    (options.output / REPORT).write_text(text, encoding="utf-8")
+    disk.write_text(options.output / REPORT, text)
 
 
 def analyze(options: argparse.Namespace) -> Analysis:

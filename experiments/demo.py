@@ -36,6 +36,7 @@ from experiments.recipes.statistics import paired
 from experiments.reporting import charts
 from experiments.reporting.curves import draw_curve, zoom
 from experiments.reporting.tables import markdown_table, mean_and_std
+from experiments.storage import disk
 from experiments.tasks.table import load_dataset
 from experiments.training.loggers import NullLogger
 from experiments.training.metrics import METRICS, Record
@@ -93,7 +94,7 @@ def main(config: ConfigDict, workdir: Path | None) -> None:
             trials = search_rows(config, _rows(_SEARCH.value))
             record = {name: [trial._asdict() for trial in row] for name, row in trials.items()}
             text = json.dumps(record, indent=1)
-            (workdir / "search.json").write_text(text + "\n", encoding="utf-8")
+            disk.write_text(workdir / "search.json", text + "\n")
         else:
             compare_methods(config, workdir)
 
@@ -122,7 +123,7 @@ def compare_methods(config: ConfigDict, workdir: Path) -> None:
     baseline = next(result for result in results if result.name == BASELINE)
     table = markdown_table([table_row(result, baseline) for result in results])
     figure = workdir / "curves.png"
-    (workdir / "results.md").write_text(table + "\n", encoding="utf-8")
+    disk.write_text(workdir / "results.md", table + "\n")
     write_json(workdir / "results.json", results)
     print(
         f"\n{table}\n\nMean ± standard deviation over {SEEDS} seeds, after the last epoch; "
@@ -238,7 +239,7 @@ def write_json(path: Path, results: Sequence[MethodResult]) -> None:
         }
         for result in results
     ]
-    path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    disk.write_text(path, json.dumps(records, indent=1) + "\n")
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ resumes after the last finished epoch.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
-from experiments.parallel.lock import only_writer
+from experiments.storage.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, Progress
+from experiments.training.checkpoints import Checkpoints, Progress, every
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -83,18 +83,6 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
     if multihost.is_main_process() and show_progress:
         with cli.user_errors():
             print(summary(trainers, history, workdir))
-
-
-def every(
-    epochs: int, last: int, save: Callable[[TrainState, list[Record]], None]
-) -> Callable[[TrainState, list[Record]], None]:
-    """Saves after each multiple of ``epochs``, and after the ``last`` epoch."""
-
-    def save_some(state: TrainState, history: list[Record]) -> None:
-        if len(history) % epochs == 0 or len(history) == last:
-            save(state, history)
-
-    return save_some
 
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from experiments.cli import interruptions, user_errors
 from experiments.configs.translation import get_config
 from experiments.parallel.mesh import make_mesh
+from experiments.storage import disk
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
         translations = translate_text(config, subwords, model, text)
         lines = "".join(f"{line}\n" for line in translations)
         if options.output is not None:
-            options.output.write_text(lines, encoding="utf-8")
+            with disk.errors_name(options.output):
+                options.output.write_text(lines, encoding="utf-8")
         else:
             sys.stdout.write(lines)
     if options.input is None:

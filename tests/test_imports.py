@@ -25,6 +25,7 @@ LIBRARY = [
     ["_aliases"],
 ]
 EXPERIMENTS = [
+    ["storage"],
     ["configs", "reporting"],
     ["parallel"],
     ["data", "methods", "models"],

@@ -3,14 +3,13 @@
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from experiments.analysis.groups import to_json_types
 from experiments.analysis.measure import Measure, RunResult
 from experiments.analysis.runs import Run
+from experiments.storage import disk
 
 # Options that every measure depends on.
 _COMMON = ("batchnorm", "data_dir", "epoch", "examples", "m", "test_examples")
@@ -46,7 +45,8 @@ def measure_once(
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     result = to_json_types(measure.compute(run, runs, options))
-    _write(file, json.dumps(result, allow_nan=False))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    disk.write_text(file, json.dumps(result, allow_nan=False))
     # In the form that a later call reads: tuples become lists.
     return json.loads(json.dumps(result))
 
@@ -56,11 +56,3 @@ def _dependencies(measure: Measure) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False)
     measure.add_arguments(parser)
     return [*_COMMON, *vars(parser.parse_args([]))]
-
-
-def _write(file: Path, text: Any) -> None:
-    """Writes a file at once: a reader finds all of it or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from experiments.campaign.progress import GradientProgress
 from experiments.campaign.runs import Run, write_diverged
-from experiments.parallel.lock import claimed
+from experiments.storage.lock import claimed
 from experiments.training.metrics import NotFiniteError
 
 Main = Callable[..., None]  # (config, workdir) -> None, exits the process on an error

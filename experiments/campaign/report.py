@@ -1,8 +1,7 @@
 """A recipe's result as JSON and as Markdown."""
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import different
 from experiments.recipes.recipe import CellResult, Quantity, Result
 from experiments.reporting.tables import markdown_lines
+from experiments.storage import disk
 
 _DASH = "-"
 
@@ -33,22 +33,16 @@ def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
     files = [folder / f"{result.name}{suffix}" for suffix in (".json", ".md", ".png", ".svg")]
     today = date.today().isoformat()
     text = json.dumps(as_json(result, today), indent=1, allow_nan=False, ensure_ascii=False)
-    _replace(files[0], lambda draft: draft.write_text(text + "\n", encoding="utf-8"))
-    page = as_markdown(result, today)
-    _replace(files[1], lambda draft: draft.write_text(page, encoding="utf-8"))
+    disk.write_text(files[0], text + "\n")
+    disk.write_text(files[1], as_markdown(result, today))
     figure = result.recipe.draw(result)
-    _replace(files[2], lambda draft: figure.savefig(draft, dpi=130))
-    with plt.rc_context({"svg.hashsalt": result.name}):  # the same bytes for the same numbers
-        _replace(files[3], lambda draft: figure.savefig(draft, metadata={"Date": None}))
+    with disk.replacing(files[2]) as draft:
+        figure.savefig(draft, dpi=130)
+    # The same bytes for the same numbers.
+    with plt.rc_context({"svg.hashsalt": result.name}), disk.replacing(files[3]) as draft:
+        figure.savefig(draft, metadata={"Date": None})
     plt.close(figure)
     return files
-
-
-def _replace(file: Path, write: Callable[[Path], Any]) -> None:
-    """Replaces a file atomically: other processes may write the same one."""
-    draft = file.with_name(f".{os.getpid()}.{file.name}")
-    write(draft)
-    draft.replace(file)
 
 
 def as_json(result: Result, today: str) -> dict[str, Any]:

@@ -3,26 +3,34 @@
 The library checks the arguments of methods, the datasets those of their splits.
 """
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+_MAX = sys.float_info.max  # also of integers, which have no infinity
+_SHOWN = 80  # letters of a value in a message
+
 Range = tuple[str, Callable[[Any], bool]]
 
 _POSITIVE: Range = (">= 1", lambda x: x >= 1)
-_NOT_NEGATIVE: Range = (">= 0 and finite", lambda x: 0 <= x < math.inf)
+_NOT_NEGATIVE: Range = (">= 0 and finite", lambda x: 0 <= x <= _MAX)
 _FRACTION: Range = ("in [0, 1)", lambda x: 0 <= x < 1)
 # Beyond 32 bits jax.random.key would fold seeds onto each other.
 _SEED: Range = ("an integer in [0, 2**32)", lambda x: 0 <= x < 2**32)
 _MAX_EPOCHS = 1_000_000
 
+
+def _is_fraction(x: Any) -> bool:
+    return isinstance(x, (int, float)) and 0 <= x < 1
+
+
 _RANGES: Mapping[str, Range] = {
-    "betas": ("two numbers in [0, 1)", lambda x: len(x) == 2 and all(0 <= b < 1 for b in x)),
+    "betas": ("two numbers in [0, 1)", lambda x: len(x) == 2 and all(map(_is_fraction, x))),
     "clip_norm": ("> 0", lambda x: x is None or x > 0),
     "dtype": ("'float32' or 'bfloat16'", lambda x: x in ("float32", "bfloat16")),
-    "epsilon": ("> 0 and finite", lambda x: 0 < x < math.inf),
+    "epsilon": ("> 0 and finite", lambda x: 0 < x <= _MAX),
     "epochs": (f"in [1, {_MAX_EPOCHS}]", lambda x: 1 <= x <= _MAX_EPOCHS),
     "batch_size": _POSITIVE,
     "eval_batch_size": _POSITIVE,
@@ -32,7 +40,7 @@ _RANGES: Mapping[str, Range] = {
     "keep_every": (">= 1", lambda x: x is None or x >= 1),
     "label_noise": ("in [0, 1]", lambda x: 0 <= x <= 1),
     "label_smoothing": _FRACTION,
-    "learning_rate": ("> 0 and finite", lambda x: 0 < x < math.inf),
+    "learning_rate": ("> 0 and finite", lambda x: 0 < x <= _MAX),
     "microbatches": _POSITIVE,
     "momentum": _FRACTION,
     "noise_seed": _SEED,
@@ -60,4 +68,10 @@ def check_ranges(config: ConfigDict) -> None:
     """Raises ValueError if a value is out of range."""
     for key, (valid, holds) in _RANGES.items():
         if key in config and not holds(config[key]):
-            raise ValueError(f"{key} must be {valid}, got {config[key]!r}.")
+            raise ValueError(f"{key} must be {valid}, got {shown(config[key])}.")
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value of any size."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

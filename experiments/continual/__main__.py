@@ -18,9 +18,9 @@ from experiments import cli
 from experiments.continual import results
 from experiments.continual.setup import ContinualRun, abstract_state, make_run
 from experiments.continual.train import train
-from experiments.parallel.lock import only_writer
+from experiments.storage.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, every
 from experiments.training.loggers import Logger, RunLogger
 from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
 
@@ -53,9 +53,10 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
         state, history = (run.init(), []) if progress is None else progress
         if history and show_progress:
             print(f"Resuming after epoch {len(history)}.", file=sys.stderr)
+        save = every(run.config.save_every, run.config.epochs, checkpoints.save)
         try:
             with _logger(run, workdir, history, show_progress) as logger:
-                return train(run, state, history, logger, checkpoints.save)
+                return train(run, state, history, logger, save)
         except (NotFiniteError, AllStepsSkippedError) as error:
             message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
             raise ValueError(f"{message} {advice(error)}") from error

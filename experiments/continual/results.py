@@ -10,6 +10,7 @@ import numpy as np
 from experiments.continual import figures
 from experiments.continual.scores import scores
 from experiments.continual.setup import ContinualRun
+from experiments.storage import disk
 from experiments.training import run_dir
 from experiments.training.metrics import METRICS, Record
 
@@ -43,10 +44,8 @@ def write(run: ContinualRun, history: Sequence[Record], workdir: Path) -> dict[s
         result |= {f"val_{name}": score for name, score in scores(held_out).items()}
     figures.accuracies(workdir / ACCURACIES, matrix, run.title)
     figures.heat_map(workdir / MATRIX, matrix, run.title)
-    # Last, and atomically: a file of this name means that the run is finished.
-    draft = workdir / f".{RESULT}"
-    draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    draft.replace(workdir / RESULT)
+    # Last: a file of this name means that the run is finished.
+    disk.write_text(workdir / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from experiments.storage import disk
+
 Row = Mapping[str, Any]
 
 
@@ -69,10 +71,10 @@ def write_tables(folder: Path, preamble: str, tables: Mapping[str, Table]) -> No
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [preamble, *(table.markdown() for table in tables.values())]
-    (folder / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    disk.write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     record = {name: table._asdict() for name, table in tables.items()}
     text = json.dumps({"preamble": preamble, "tables": record}, indent=1)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    disk.write_text(folder / "results.json", text + "\n")
 
 
 def update_page(page: Path, parts: Mapping[str, str]) -> None:
@@ -82,7 +84,7 @@ def update_page(page: Path, parts: Mapping[str, str]) -> None:
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         marked = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
         text = marked.sub(f"\n{part}\n".replace("\\", r"\\"), text)
-    page.write_text(text, encoding="utf-8")
+    disk.write_text(page, text)
 
 
 def _cell(value: Any) -> str:

@@ -9,7 +9,8 @@ from typing import Protocol, Self
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from experiments.training import disk, run_dir
+from experiments.storage import disk
+from experiments.training import run_dir
 from experiments.training.metrics import METRICS, Record
 
 _MARGIN = 1 << 20  # bytes; more than an epoch logs

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.configs import base
+from experiments.configs.validation import shown
 from experiments.methods.spec import file_name
 from experiments.methods.table import method
 from experiments.reporting.provenance import installed_versions
-from experiments.training import disk
+from experiments.storage import disk
 
 CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
@@ -61,15 +61,18 @@ def read_config(workdir: Path) -> dict[str, Any]:
     path = workdir / CONFIG
     values = _read_json(path, path.read_bytes())
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold the config of a run, got {_shown(values)}.")
+        raise ValueError(f"{path} must hold the config of a run, got {shown(values)}.")
+    for key in values:
+        if not key.isidentifier() or key.startswith("_"):  # those of Python itself
+            raise ValueError(f"{path}: a key must be a name, got {shown(key)}.")
     defaults = base.get_config()
     for key in values.keys() & set(defaults):
         value, kind = values[key], defaults.get_type(key)
         if not _has_type(value, kind) and not (value is None and defaults[key] is None):
-            raise ValueError(f"{path}: {key} must be {_TYPES[kind]}, got {_shown(value)}.")
+            raise ValueError(f"{path}: {key} must be {_TYPES[kind]}, got {shown(value)}.")
     if any(not _is_switch(pair) for pair in values.get("switch", ())):
-        shown = _shown(values["switch"])
-        raise ValueError(f"{path}: switch must be pairs of epoch and method, got {shown}.")
+        pairs = shown(values["switch"])
+        raise ValueError(f"{path}: switch must be pairs of epoch and method, got {pairs}.")
     return values
 
 
@@ -130,16 +133,16 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     path = workdir / VERSIONS
     versions = _read_json(path, path.read_bytes()) if path.exists() else []
     if not isinstance(versions, list):
-        raise ValueError(f"{path} must hold a list, got {_shown(versions)}.")
+        raise ValueError(f"{path} must hold a list, got {shown(versions)}.")
     now = installed_versions()
     if now not in versions[-1:]:
-        _write(path, _dumps([*versions, now]))
-    _write(workdir / CONFIG, _dumps(_as_json(config)))
+        disk.write_text(path, _dumps([*versions, now]))
+    disk.write_text(workdir / CONFIG, _dumps(_as_json(config)))
 
 
 def write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Writes a file of one JSON object per line."""
-    _write(path, "".join(json.dumps(record) + "\n" for record in records))
+    disk.write_text(path, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -153,7 +156,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         if line.endswith(b"\n"):
             record = _read_json(f"line {number} of {path}", line)
             if not isinstance(record, dict):
-                raise ValueError(f"line {number} of {path} is damaged: {_shown(record)}.")
+                raise ValueError(f"line {number} of {path} is damaged: {shown(record)}.")
             records.append(record)
     return records
 
@@ -185,23 +188,5 @@ def _read_json(source: object, text: bytes) -> Any:
         raise ValueError(f"{source} is damaged: {error}.") from error
 
 
-def _shown(value: Any) -> str:
-    """The beginning of a value of any size."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
 def _dumps(values: Any) -> str:
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces a file atomically."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with disk.errors_name(path):
-            draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.campaign.commands import COMMANDS
 from experiments.configs import digits
-from experiments.parallel.lock import claimed, only_writer
+from experiments.storage.lock import claimed, only_writer
 from experiments.training import run_dir
 
 
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_no_draft(tmp_path, monkeypatch):
 
 def test_a_second_process_is_refused(tmp_path, pytestconfig):
     code = (
-        "import sys; from pathlib import Path; from experiments.parallel.lock import only_writer\n"
+        "import sys; from pathlib import Path; from experiments.storage.lock import only_writer\n"
         "with only_writer(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import train
 from experiments.configs import digits
-from experiments.training import disk as disks
+from experiments.storage import disk as disks
 from experiments.training.checkpoints import Checkpoints
 
 NO_SPACE = "No space left on device"
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written(
     epoch, config, disk, expected, monkeypatch, capfd
 ):
     """There was room when it was looked for, and none when Orbax writes."""
-    monkeypatch.setattr("experiments.training.disk.reserve", lambda folder, num_bytes: None)
+    monkeypatch.setattr("experiments.storage.disk.reserve", lambda folder, num_bytes: None)
     workdir = disk / "run"
     with after_epoch(epoch, lambda: full(disk, 50_000), monkeypatch):
         message = stopped(config, workdir)

@@ -14,9 +14,9 @@ import pytest
 from experiments import reproduce
 from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import folder_name, run_of
-from experiments.parallel.lock import claimed
 from experiments.recipes import beds
 from experiments.recipes.recipe import Cell
+from experiments.storage.lock import claimed
 from tests.support import small_campaign
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_a_claimed_folder_cannot_be_claimed_again(tmp_path):
 def test_the_lock_of_a_killed_process_is_released(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from experiments.parallel.lock import claimed\n"
+        "from experiments.storage.lock import claimed\n"
         "with claimed(Path(sys.argv[1])): print('claimed', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

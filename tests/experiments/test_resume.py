@@ -12,7 +12,7 @@ from experiments.configs import digits
 from experiments.data.pipeline import epoch_rows
 from experiments.parallel.mesh import make_mesh, replicated
 from experiments.tasks import table
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, every
 from experiments.training.setup import abstract_state, make_run, seed_keys
 
 
@@ -246,7 +246,7 @@ def test_skip_nonfinite_skips_the_step(config, tmp_path, monkeypatch, method):
 
 def test_checkpoints_are_saved_every_few_epochs_and_after_the_last():
     saved = []
-    save = train.every(3, 8, lambda state, history: saved.append(len(history)))
+    save = every(3, 8, lambda state, history: saved.append(len(history)))
     for epochs in range(1, 9):
         save(None, [{}] * epochs)
     assert saved == [3, 6, 8]

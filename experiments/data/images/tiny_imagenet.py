@@ -23,6 +23,7 @@ from absl import logging
 from PIL import Image
 
 from experiments.data.dataset import Dataset, Examples
+from experiments.storage import disk
 
 FOLDER = "tiny-imagenet-200"
 _SIZE = 64
@@ -101,10 +102,8 @@ def _read(folder: Path, split: str, examples: list[tuple[Path, int]]) -> Example
         images = np.stack(list(pool.map(_decode, [path for path, _ in examples])))
     labels = np.array([label for _, label in examples], np.int32)
     if os.access(folder, os.W_OK):
-        draft = folder / f".{cache.name}.{os.getpid()}"
-        with open(draft, "wb") as file:
+        with disk.replacing(cache) as draft, open(draft, "wb") as file:
             np.savez(file, images=images, labels=labels, key=key)
-        draft.replace(cache)
     return Examples(images, labels)
 
 

@@ -11,6 +11,7 @@ import sentencepiece
 
 from experiments.data.text.corpus import Sentences
 from experiments.data.text.tokens import BOS, EOS, PAD, UNK
+from experiments.storage import disk
 
 
 class Subwords:
@@ -55,10 +56,8 @@ def learn_subwords(text: Sentences, size: int, cache: Path | None = None) -> Sub
     if not path.exists():
         model = _train(text, size)
         cache.mkdir(parents=True, exist_ok=True)
-        # Another process may be writing the same file.
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(model)
-        temporary.replace(path)
+        with disk.replacing(path) as draft:
+            draft.write_bytes(model)
     return Subwords(path.read_bytes())
 
 

@@ -7,11 +7,12 @@ from experiments.training.checkpoints.reader import (
     read_history,
     read_newest,
 )
-from experiments.training.checkpoints.writer import Checkpoints
+from experiments.training.checkpoints.writer import Checkpoints, every
 
 __all__ = [
     "Checkpoints",
     "Progress",
+    "every",
     "kept_epochs",
     "read_fields",
     "read_history",

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from jax.experimental.multihost_utils import sync_global_devices
 
 from experiments.parallel.multihost import is_main_process
-from experiments.training import disk
+from experiments.storage import disk
 from experiments.training.checkpoints import checksums
 from experiments.training.checkpoints.orbax_errors import reason, without_logs
 from experiments.training.checkpoints.reader import Progress, entries, kept_epochs, read_newest
@@ -21,6 +21,18 @@ from experiments.training.state import AnyState, State
 
 _NUM_KEPT = 2
 _MARGIN = 1 << 20  # bytes; more than a checkpoint has in addition to its arrays
+
+
+def every(
+    epochs: int, last: int, save: Callable[[State, list[Record]], None]
+) -> Callable[[State, list[Record]], None]:
+    """Saves after each multiple of ``epochs``, and after the ``last`` epoch."""
+
+    def save_some(state: State, history: list[Record]) -> None:
+        if len(history) % epochs == 0 or len(history) == last:
+            save(state, history)
+
+    return save_some
 
 
 class Checkpoints:

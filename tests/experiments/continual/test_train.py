@@ -1,17 +1,19 @@
 """Continual runs on digits with a small network: memory, resuming, compilation, errors, results."""
 
 import json
+import signal
 from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
+from experiments import cli
 from experiments.configs import continual
 from experiments.continual import __main__ as command
 from experiments.continual import results, setup
 from experiments.continual.train import evaluate, train
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, kept_epochs
 from experiments.training.loggers import NullLogger
 
 
@@ -249,3 +251,28 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(tmp_path):
 def test_other_methods_train(method):
     _, _, history = run_whole(make_config(method=method, tasks=1, epochs_per_task=1))
     assert np.isfinite(history[-1]["test_task01_loss"])
+
+
+def test_an_interruption_says_how_far_the_run_is_and_the_command_resumes(
+    tmp_path, monkeypatch, capsys
+):
+    config = make_config(save_every=2)
+    save = Checkpoints.save
+
+    def save_and_interrupt(self, state, history):
+        save(self, state, history)
+        if len(history) == 4:
+            raise cli.Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_interrupt)
+        with pytest.raises(cli.Interrupted) as stopped:
+            command.main(config, tmp_path)
+    assert stopped.value.__notes__ == [
+        f"{tmp_path} has finished 4 of 6 epochs, and the same command resumes there"
+    ]
+    assert kept_epochs(tmp_path / "checkpoints") == [2, 4]
+    capsys.readouterr()
+    command.main(config, tmp_path)
+    assert capsys.readouterr().err.startswith("Resuming after epoch 4.\n")
+    assert kept_epochs(tmp_path / "checkpoints") == [4, 6]

@@ -1,0 +1,1 @@
+"""Files and folders that other processes read, on disks that may be full."""
