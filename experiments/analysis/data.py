@@ -92,12 +92,17 @@ def _read(examples: grain.MapDataset, limit: int, image_size: int) -> Examples:
     return Examples(*(np.concatenate(x)[:num_examples] for x in zip(*read, strict=True)))
 
 
-def minibatches(examples: Examples, m: int) -> Examples:
-    """Stacks the examples into minibatches of m, dropping the last, partial one."""
+def check_m(m: int, examples: Examples) -> None:
+    """Raises ValueError unless there are examples for a minibatch of m."""
     available = len(examples.labels)
     if not 1 <= m <= available:
         raise ValueError(f"m must be in [1, {available}], the number of examples, got {m}.")
-    n = available // m
+
+
+def minibatches(examples: Examples, m: int) -> Examples:
+    """Stacks the examples into minibatches of m, dropping the last, partial one."""
+    check_m(m, examples)
+    n = len(examples.labels) // m
     return jax.tree.map(lambda x: x[: n * m].reshape(n, m, *x.shape[1:]), examples)
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,18 +113,19 @@ def open_run(path: Path, options: argparse.Namespace) -> Run:
             f"{path} has no checkpoint yet; it holds: "
             f"{_listed(p.name for p in path.iterdir() if not p.name.startswith('.'))}."
         )
-    examples = data.load(config, options.examples, options.test_examples)
-    arch = architecture(config, examples.info)
-    run = Run(
-        path,
-        config,
-        epochs,
-        Checkpoint(0, nnx.State({}), nnx.State({})),
-        examples,
-        config.batch_size if options.m is None else options.m,
-        arch,
-        make_functions(arch, options.batchnorm),
-    )
+    if epochs[-1] > config.epochs:
+        raise ValueError(
+            f"{path / files.CONFIG}: epochs must be >= {epochs[-1]}, the epoch of the newest "
+            f"checkpoint, got {config.epochs}."
+        )
+    with _errors_name(path):
+        examples = data.load(config, options.examples, options.test_examples)
+        m = config.batch_size if options.m is None else options.m
+        data.check_m(m, examples.train)
+        arch = architecture(config, examples.info)
+        functions = make_functions(arch, options.batchnorm)
+    nothing_yet = Checkpoint(0, nnx.State({}), nnx.State({}))
+    run = Run(path, config, epochs, nothing_yet, examples, m, arch, functions)
     return _at_newest(run) if options.epoch is None else _at_epoch(run, options.epoch)
 
 
@@ -148,8 +150,18 @@ def _read_config(path: Path) -> ConfigDict:
         found = _listed(p.parent.relative_to(folder) for p in configs)
         raise ValueError(f"{path} {problem}; runs in {folder}: {found}.")
     config = ConfigDict(json.loads(base.get_config().to_json()) | files.read_config(path))
-    check_ranges(config)
+    with _errors_name(file):
+        check_ranges(config)
     return config
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Puts a path in front of the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _at_newest(run: Run) -> Run:
