@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
-from experiments.parallel import multihost
+from experiments.parallel import lost_processes, multihost
 from experiments.storage.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints, Progress, every
@@ -58,7 +58,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
         checkpoints = stack.enter_context(Checkpoints(folder, config.keep_every))
-        stack.enter_context(multihost.lost_processes())
+        stack.enter_context(lost_processes.ended())
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])

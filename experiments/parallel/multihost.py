@@ -1,16 +1,11 @@
 """Flags of the processes of a run on several hosts, and the connection between them."""
 
-import os
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import jax
 from absl import flags
 
+from experiments.parallel import lost_processes
+
 _MAX_PORT = 2**16 - 1
-_CONNECT_SECONDS = 120  # to wait for the other processes at the start
 _HEARTBEAT_SECONDS = 20  # without a sign of life until a process counts as lost
 _MAX_LENGTH = 200  # of JAX's explanation
 
@@ -22,6 +17,9 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _COUNT = flags.DEFINE_integer("process_count", None, "Several hosts: number of processes.")
 _ID = flags.DEFINE_integer("process_id", None, "Several hosts: id of this process, from 0.")
+_TIMEOUT = flags.DEFINE_integer(
+    "connect_timeout", 120, "Several hosts: seconds to wait for the others at the start.", 1
+)
 
 
 def connect() -> None:
@@ -30,7 +28,7 @@ def connect() -> None:
     Raises:
       ValueError: if flags are missing, out of range or exclude each other, or "auto" finds no
         cluster.
-      ConnectionError: if the processes do not find each other in two minutes.
+      ConnectionError: if the processes do not find each other in time.
     """
     coordinator, count, process_id = _COORDINATOR.value, _COUNT.value, _ID.value
     if coordinator is None:
@@ -68,15 +66,17 @@ def _initialize(
     # JAX's service handles SIGTERM itself, for programs that ask it at every step; without it the
     # signal ends a run as on one host.
     jax.config.update("jax_enable_preemption_service", False)
+    if count != 1:
+        lost_processes.report(_TIMEOUT.value)
     try:
         jax.distributed.initialize(
             coordinator,
             count,
             process_id,
-            initialization_timeout=_CONNECT_SECONDS,
+            initialization_timeout=_TIMEOUT.value,
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
-    except RuntimeError as error:  # no answer, an address in use, or an id that is taken
+    except RuntimeError as error:  # an address in use
         reason = " ".join(str(error).split())[:_MAX_LENGTH]
         raise ConnectionError(
             "the processes cannot connect: is --coordinator the address of process 0, free and "
@@ -97,39 +97,3 @@ def _join_cluster() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that writes logs."""
     return jax.process_index() == 0
-
-
-@contextmanager
-def lost_processes() -> Iterator[None]:
-    """Ends this process with one line if another process of the run is gone.
-
-    Without that, JAX aborts it some seconds later, with the stacks of all threads.
-    """
-    try:
-        yield
-    except Exception as error:
-        if jax.process_count() == 1 or not _is_of_jax(error):
-            raise
-        print(
-            f"error: {_lost_process(error)} is gone; the same commands resume after the last "
-            "checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)  # not sys.exit: it would wait for the lost process
-
-
-def _is_of_jax(error: BaseException | None) -> bool:
-    """Whether a collective or a barrier failed."""
-    while error is not None:
-        if isinstance(error, jax.errors.JaxRuntimeError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _lost_process(error: Exception) -> str:
-    if jax.process_count() == 2:
-        return f"process {1 - jax.process_index()}"
-    task = re.search(r"[Tt]ask[ :](\d+)", str(error))
-    return f"process {task[1]}" if task else "another process"
