@@ -114,8 +114,7 @@ def _cost(runs: Iterable[Run], cache: Path) -> list[str]:
     missing = [run for run in runs if not run.is_done]
     gradients = sum(cost.gradients(run.config) for run in missing)
     hours = cost.hours(missing, cache)
-    shown = "not measured" if hours is None else f"{hours:,.2f}"
-    return [str(len(runs)), str(len(missing)), f"{gradients:,.0f}", shown]
+    return [str(len(runs)), str(len(missing)), f"{gradients:,.0f}", f"{hours:,.2f}"]
 
 
 def _missing(plans: Iterable[Plan]) -> list[Run]:

@@ -101,11 +101,9 @@ def laptop_limits(networks: str = "a ResNet of six layers") -> str:
         f"Digits with 40% wrong training labels and {networks} in place of the "
         "paper's datasets and networks: nothing is learned about differences between those. 360 "
         "test images make the accuracy of one run uncertain by about two points, hence the paired "
-        "differences. As in the paper, all methods have the same learning rate, although a "
-        "Lookbehind step is about k alpha times as long as SAM's; comparison.frontier has each "
-        "method at its own rate. The radii, 0.2 of SAM and 1.0 of ASAM, were chosen on held-out "
-        "training images so that all forms train, with k = 5 too; twice of them are better for SAM "
-        "and ASAM alone."
+        "differences. The radii, 0.2 of SAM and 1.0 of ASAM, were chosen on held-out training "
+        "images so that all forms train, with k = 5 too; twice of them are better for SAM and ASAM "
+        "alone."
     )
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 from ml_collections.config_flags import config_flags
 
 from experiments import models, recipes
-from experiments.campaign import cost
+from experiments.campaign import cost, datasets
 from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import different, run_of
 from experiments.methods.table import method
@@ -51,7 +51,7 @@ def test_items_with_data_have_a_recipe():
 def test_models_and_methods_of_all_runs_build(name, scale):
     for cell in cells(name, scale):
         config = cell.config
-        _, image_shape, _ = cost.DATASETS[config.dataset]
+        _, image_shape, _ = datasets.IMAGES[config.dataset]
         assert model_builds(config.model, image_shape)
         for text in set(methods_by_epoch(config)):
             tx = method(text).build(config, 10)

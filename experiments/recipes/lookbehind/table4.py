@@ -15,7 +15,7 @@ _LAPTOP = {
     "hidden": 128,
     "layers": 1,
     "dropout": 0.0,
-    "buckets": (16, 64),
+    "buckets": (16, 32, 64),
     "epochs": 12,
     "learning_rate": 4e-3,
     "beam": 1,
