@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -125,14 +126,36 @@ def build(
     optional = {"image_size": image_size, "dtype": jnp.dtype(dtype)}
     parameters = _parameters(make)
     given = {key: value for key, value in optional.items() if key in parameters}
+    if ":" in name:
+        _check_call(name, make, num_classes, channels, **given, rngs=rngs)
     model = make(num_classes, channels, **given, rngs=rngs)
+    if not isinstance(model, nnx.Module):
+        raise ValueError(f"model {name!r} must return a Flax NNX module, got {model!r}.")
     remove_streams(model)
     return model
 
 
 def _parameters(make: Callable[..., nnx.Module]) -> set[str]:
-    """The names of a function's parameters, or of a class's: Flax hides those of its modules."""
+    """The names of a function's parameters."""
     while isinstance(make, partial):
         make = make.func
-    constructor = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
-    return set(inspect.signature(constructor).parameters)
+    return set(_signature(make).parameters)
+
+
+def _check_call(name: str, make: Callable[..., nnx.Module], *args: Any, **kwargs: Any) -> None:
+    """Raises unless a function of the user's can be called with these arguments."""
+    try:
+        _signature(make).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(
+            f"model {name!r} is called as make_model(num_classes, channels, rngs=rngs), with "
+            f"image_size and dtype if it has such arguments: {error}."
+        ) from error
+
+
+def _signature(make: Callable[..., nnx.Module]) -> inspect.Signature:
+    """The signature of a function, or of a class's constructor, which Flax hides."""
+    if not isinstance(make, type):
+        return inspect.signature(make)
+    constructor = inspect.signature(make.__init__)  # type: ignore[misc]
+    return constructor.replace(parameters=list(constructor.parameters.values())[1:])

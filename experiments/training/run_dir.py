@@ -102,7 +102,10 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     canonical strings.
     """
     full = _as_json(base.get_config()) | dict(values)
-    switch = [[epoch, _canonical(text)] for epoch, text in full["switch"]]
+    # What is no pair, in a config that is yet to be checked, stays as it is.
+    switch = [
+        [pair[0], _canonical(pair[1])] if _is_switch(pair) else pair for pair in full["switch"]
+    ]
     return full | {"method": _canonical(full["method"]), "switch": switch}
 
 

@@ -91,3 +91,14 @@ def test_an_import_path_that_leads_nowhere_raises(path, words):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         data.load(path)
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [("no_module", ["must return", "None"]), ("takes_classes_only", ["make_model(", "rngs"])],
+)
+def test_a_function_that_makes_no_model_raises(function, words):
+    path = f"tests.support.own_model:{function}"
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        models.build(path, 10, 1, rngs=nnx.Rngs(0))
+    assert all(word in str(error.value) for word in [path, *words]), error.value

@@ -44,6 +44,11 @@ def test_the_same_run_has_the_same_default_workdir(config, changes):
     assert workdir(config, **changes) == workdir(config)
 
 
+@pytest.mark.parametrize("switch", [(5,), ((5,),), ((5, 3),)])
+def test_a_switch_that_is_yet_to_be_rejected_has_a_name(config, switch):
+    assert workdir(config, switch=switch) != workdir(config)
+
+
 def test_a_run_resumes_with_a_key_that_is_newer_than_it(config, tmp_path):
     run_dir.write_config(tmp_path, config)
     path = tmp_path / run_dir.CONFIG
