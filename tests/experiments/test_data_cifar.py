@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import struct
 import tarfile
 
@@ -175,6 +176,14 @@ def test_a_truncated_npz_file_raises_with_its_path(cut, tmp_path):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises((ValueError, OSError), match=str(path)):
         data.load("cifar10", str(tmp_path))
+
+
+def test_an_empty_archive_raises_with_one_line(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=re.escape(str(path))) as error:
+        data.load("cifar10", str(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 def test_labels_of_another_dataset_raise(tmp_path):

@@ -116,7 +116,8 @@ def _unpack(path: Path, version: _Version) -> dict[str, bytes]:
                 for name in (*version.train, *version.test)
             }
     except (tarfile.TarError, EOFError, KeyError, zlib.error, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
+        reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
+        raise ValueError(f"{path} is damaged: {reason}.") from error
 
 
 def _parse(contents: bytes, label: bytes | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
