@@ -1,6 +1,7 @@
 """Weights sharded over eight virtual devices: the numbers of one device, and nothing gathered."""
 
 import re
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,26 @@ STEPS = 3
 METHODS = optimizers()
 # Between them they have every loop, combination and branch.
 QUICK = ["lookbehind_sam_adaptive", "ae_looksam"]
-# FSDP over "data" and tensor parallelism over "model".
-SPECS = {
-    "hidden": {"w": PartitionSpec("data", "model"), "b": PartitionSpec("model")},
-    "out": {"w": PartitionSpec(("model", "data")), "b": PartitionSpec()},
+
+
+class Layout(NamedTuple):
+    """Shape of the mesh of eight devices, and which axes divide weights and batch."""
+
+    shape: tuple[int, int]
+    weights: Any
+    batch: PartitionSpec
+
+
+def layout(shape, hidden, hidden_bias, out, batch):
+    weights = {"hidden": {"w": hidden, "b": hidden_bias}, "out": {"w": out, "b": PartitionSpec()}}
+    return Layout(shape, weights, batch)
+
+
+P = PartitionSpec
+LAYOUTS = {
+    "both": layout((4, 2), P("data", "model"), P("model"), P(("model", "data")), P("data")),
+    "FSDP": layout((8, 1), P(None, "data"), P("data"), P("data"), P("data")),
+    "tensor parallel": layout((1, 8), P(None, "model"), P("model"), P("model"), P()),
 }
 
 
@@ -49,14 +66,19 @@ def state_shardings(tx, params, shardings, mesh):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in METHODS]
+    ("name", "layout"),
+    [
+        pytest.param(n, over, marks=[] if n in QUICK and over == "both" else pytest.mark.slow)
+        for n in METHODS
+        for over in LAYOUTS
+    ],
 )
-def test_fsdp_with_tensor_parallelism_equals_one_device(name, float64):
-    tx = METHODS[name]
+def test_fsdp_and_tensor_parallelism_equal_one_device(name, layout, float64):
+    tx, layout = METHODS[name], LAYOUTS[layout]
     params, _ = network(dtype=jnp.float64)
     data = batches(number=STEPS, size=32, dtype=jnp.float64)
-    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), SPECS)
+    mesh = jax.make_mesh(layout.shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), layout.weights)
     in_state = state_shardings(tx, params, shardings, mesh)
     alone = jax.jit(make_step(tx, classification_loss))
     together = jax.jit(
@@ -68,13 +90,14 @@ def test_fsdp_with_tensor_parallelism_equals_one_device(name, float64):
     for t in range(STEPS):
         batch = jax.tree.map(lambda x, t=t: x[t], data)
         expected = alone(*expected, batch)[:2]
-        batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+        batch = jax.device_put(batch, NamedSharding(mesh, layout.batch))
         result = together(*result, batch)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(_numbers(a), _numbers(b), rtol=0, atol=1e-12),
         result,
         expected,
     )
+    assert result[0]["hidden"]["w"].sharding.shard_shape((4, 8)) != (4, 8)
 
 
 def _numbers(x):

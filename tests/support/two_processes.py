@@ -19,7 +19,7 @@ if processes > 1:
 
 from jax.sharding import NamedSharding
 
-from tests.library.test_devices import METHODS, REPLICATED, SHARDED, make_step, mesh, on_mesh
+from tests.support.devices import METHODS, REPLICATED, SHARDED, make_step, mesh, on_mesh
 from tests.support.problems import batches, network
 
 params, (x, y) = network(dtype="float64")[0], batches(number=6, size=32, dtype="float64")
