@@ -22,7 +22,7 @@ from experiments.configs.lookup import load_config, near_miss, setups
 from experiments.methods import spec
 from experiments.methods.table import METHODS
 from experiments.training import run_dir
-from experiments.training.checkpoints import kept_epochs
+from experiments.training.checkpoints import Position, entries
 
 flags.disclaim_key_flags()  # --help of a script shows the flags that are defined for it here
 
@@ -87,12 +87,13 @@ def interruption_note(note: Callable[[], str]) -> Iterator[None]:
 
 
 def resumable(workdir: Path, epochs: int) -> AbstractContextManager[None]:
-    """Adds the number of finished epochs of a run to the message of an interruption."""
+    """Adds the number of finished epochs and steps of a run to the message of an interruption."""
 
     def note() -> str:
-        done = max(kept_epochs(workdir / run_dir.CHECKPOINTS), default=0)
+        done = max(entries(workdir / run_dir.CHECKPOINTS), default=Position(0))
         return (
-            f"{workdir} has finished {done} of {epochs} epochs, and the same command resumes there"
+            f"{workdir} has finished {done.epochs} of {epochs} epochs{done.and_steps}, and the "
+            "same command resumes there"
         )
 
     return interruption_note(note)

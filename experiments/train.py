@@ -6,7 +6,7 @@ For example::
         --config.method=lookbehind_sam:k=5,alpha=0.5 --workdir=runs/mine
 
 ``configs/base.py`` lists every key, ``docs/training.md`` has the rest. The same command again
-resumes after the last finished epoch.
+resumes from the newest checkpoint.
 """
 
 import sys
@@ -57,18 +57,21 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
-        checkpoints = stack.enter_context(Checkpoints(folder, config.keep_every))
+        checkpoints = stack.enter_context(
+            Checkpoints(folder, config.keep_every, pipeline.steps_per_epoch)
+        )
         stack.enter_context(lost_processes.ended())
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])
         elif multihost.is_main_process() and show_progress:
-            print(f"Resuming after epoch {len(progress.history)}.", file=sys.stderr)
+            done = progress.position
+            print(f"Resuming after epoch {done.epochs}{done.and_steps}.", file=sys.stderr)
         try:
             with make_logger(
                 config, workdir, pipeline, trainers, progress.history, show_progress
             ) as logger:
-                save = every(config.save_every, config.epochs, checkpoints.save)
+                save = every(config, checkpoints.save, pipeline.steps_per_epoch)
                 _, history = train(
                     trainers,
                     pipeline,

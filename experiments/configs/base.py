@@ -53,6 +53,7 @@ def get_config() -> ConfigDict:
 
     config.skip_nonfinite = 0  # non-finite steps in a row to skip before stopping; 0: stop at once
     config.save_every = 1  # n: a checkpoint after every n-th epoch, and after the last one
+    config.save_every_steps = placeholder(int)  # n: after every n-th training step, too
     config.keep_every = placeholder(int)  # n: keep every n-th checkpoint too; None: the newest two
     config.seed = 0  # of the initial weights, the order of the examples, and augmentation
     return config

@@ -37,6 +37,7 @@ _RANGES: Mapping[str, Range] = {
     "eval_every": _POSITIVE,
     "image_size": _POSITIVE,
     "save_every": _POSITIVE,
+    "save_every_steps": (">= 1", lambda x: x is None or x >= 1),
     "keep_every": (">= 1", lambda x: x is None or x >= 1),
     "label_noise": ("in [0, 1]", lambda x: 0 <= x <= 1),
     "label_smoothing": _FRACTION,

@@ -50,10 +50,10 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
     """Trains to the end, from the newest checkpoint if there is one."""
     with Checkpoints(workdir / run_dir.CHECKPOINTS, run.config.keep_every) as checkpoints:
         progress = checkpoints.restore(lambda epochs: abstract_state(run))
-        state, history = (run.init(), []) if progress is None else progress
+        state, history = (run.init(), []) if progress is None else progress[:2]
         if history and show_progress:
             print(f"Resuming after epoch {len(history)}.", file=sys.stderr)
-        save = every(run.config.save_every, run.config.epochs, checkpoints.save)
+        save = every(run.config, checkpoints.save)
         try:
             with _logger(run, workdir, history, show_progress) as logger:
                 return train(run, state, history, logger, save)

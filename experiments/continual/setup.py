@@ -33,6 +33,7 @@ _FIXED = {
     "microbatches": 1,
     "per_device_perturbation": False,
     "shard_weights": False,
+    "save_every_steps": None,
     "pretrained": None,
     "label_smoothing": 0.0,
 }

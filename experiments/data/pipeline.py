@@ -25,14 +25,15 @@ Epoch = Iterable[Batch]
 class Pipeline(NamedTuple):
     """The batches of a run.
 
-    Epochs are a pure function of their index, so checkpoints need no iterator state.
+    Batches are a pure function of epoch and step, so checkpoints need no iterator state.
 
     Attributes:
       info: static properties of the dataset: :class:`DatasetInfo`, or those of another task.
       steps_per_epoch: number of batches of an epoch.
       examples_per_step: number of examples of a batch.
-      train: ``(first_epoch) -> iterator over epochs of iterators over batches``, without end. For a
-        method that switches minibatches, a batch is several stacked ones: ``[minibatch, example]``.
+      train: ``(first_epoch, first_step=0) -> iterator over epochs of iterators over batches``,
+        without end, from that step of that epoch. For a method that switches minibatches, a batch
+        is several stacked ones: ``[minibatch, example]``.
       evaluation: name of the split -> ``() -> iterator over batches``. The names are "val", "test"
         or both. Batches have one size that the devices divide; the last one is padded.
       unit: name of the examples in progress bar and timing.
@@ -41,7 +42,7 @@ class Pipeline(NamedTuple):
     info: Any
     steps_per_epoch: int
     examples_per_step: int
-    train: Callable[[int], Iterator[Epoch]]
+    train: Callable[..., Iterator[Epoch]]
     evaluation: Mapping[str, Callable[[], Iterable[Batch]]]
     unit: str = "images"
 
@@ -72,12 +73,13 @@ def in_memory(
     sharding = _train_sharding(mesh, num_minibatches)
     train_set = resident(dataset.train, mesh)
 
-    def train(first_epoch: int) -> Iterator[Epoch]:
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
         for epoch in count(first_epoch):
             rows = epoch_rows(
                 key, epoch, info.num_examples, batch_size, num_minibatches, sharding=sharding
             )
-            yield (gather(train_set, step_rows, sharding) for step_rows in rows)
+            yield (gather(train_set, step_rows, sharding) for step_rows in rows[first_step:])
+            first_step = 0
 
     def on_devices(examples: Examples) -> list[Examples]:
         size = round_up(min(eval_batch_size, len(examples.labels)), mesh.size)
@@ -128,10 +130,12 @@ def streamed(
     )
     eval_size = round_up(eval_batch_size, mesh.size)
 
-    def train(first_epoch: int) -> Iterator[Epoch]:
-        stream = imagenet.stream(batches[first_epoch * steps :], workers)
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
+        stream = imagenet.stream(batches[first_epoch * steps + first_step :], workers)
         while True:
-            yield (global_batch(batch, sharding) for batch in islice(stream, steps))
+            epoch = islice(stream, steps - first_step)
+            yield (global_batch(batch, sharding) for batch in epoch)
+            first_step = 0
 
     def evaluate(examples: Any) -> Iterator[Examples]:
         eval_batches = imagenet.eval_batches(examples, eval_size, image_size=size)

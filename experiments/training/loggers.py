@@ -23,8 +23,17 @@ class Logger(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
-        """Called before an epoch: its number from 1, its method, and whether a step is compiled."""
+    def start_epoch(
+        self, epoch: int, title: str, compiles: bool = False, first_step: int = 0
+    ) -> None:
+        """Called before an epoch.
+
+        Args:
+          epoch: its number, from 1.
+          title: its method.
+          compiles: whether a step is compiled.
+          first_step: number of its steps that an earlier run has taken.
+        """
 
     def log_first_step(self) -> None:
         """Called when the first step of the epoch has been compiled and started."""
@@ -48,7 +57,9 @@ class NullLogger:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
+    def start_epoch(
+        self, epoch: int, title: str, compiles: bool = False, first_step: int = 0
+    ) -> None:
         """Does nothing."""
 
     def log_first_step(self) -> None:
@@ -129,9 +140,13 @@ class RunLogger(NullLogger):
             if error[0] is None:  # otherwise that one is to be reported
                 raise
 
-    def start_epoch(self, epoch: int, title: str, compiles: bool = False) -> None:
+    def start_epoch(
+        self, epoch: int, title: str, compiles: bool = False, first_step: int = 0
+    ) -> None:
         """Shows that the step is being compiled."""
         self._epoch, self._title, self._started = epoch, title, time.perf_counter()
+        self._done_examples = first_step * self._step_examples
+        self._bar.update((epoch - 1) * self._epoch_examples + self._done_examples - self._bar.n)
         if compiles:
             self._bar.set_description(f"{title}, compiling")
             self._print(f"{title}: compiling")
@@ -171,7 +186,7 @@ class RunLogger(NullLogger):
     def _rate(self) -> int:
         """Examples per second of training alone: without compilation and evaluation."""
         seconds = self._steps_ended - self._first_step
-        examples = self._epoch_examples - self._step_examples
+        examples = self._epoch_examples - self._done_examples - self._step_examples
         if not examples:  # a single step: its compilation counts, too
             seconds, examples = self._steps_ended - self._started, self._step_examples
         return round(examples / seconds)

@@ -12,6 +12,8 @@ from experiments.training.loggers import Logger, NullLogger
 from experiments.training.metrics import Record, epoch_means
 from experiments.training.state import Metrics, State, TrainState
 
+Save = Callable[[TrainState, list[Record], Sequence[Metrics]], None]
+
 _LOG_STEPS = 20  # steps between two updates of the progress
 
 
@@ -45,22 +47,25 @@ def train(
     pipeline: Pipeline,
     state: TrainState,
     history: Sequence[Record] = (),
+    step_metrics: Sequence[Metrics] = (),
     *,
     eval_every: int = 1,
     logger: Logger | None = None,
-    save: Callable[[TrainState, list[Record]], None] = lambda state, history: None,
+    save: Save = lambda state, history, step_metrics: None,
 ) -> tuple[TrainState, list[Record]]:
-    """Trains to the last epoch, resuming after the epochs in ``history``.
+    """Trains to the last epoch, resuming after those in ``history`` and the steps after them.
 
     Args:
       trainers: the trainer of each epoch.
       pipeline: the data.
-      state: state after the epochs in ``history``; donated.
+      state: state after these epochs and steps; donated.
       history: metrics of the finished epochs.
+      step_metrics: metrics of the finished steps of the next epoch.
       eval_every: number of epochs from one evaluation to the next; after the last epoch there is
         one in any case.
       logger: is informed of the progress.
-      save: called after each epoch.
+      save: ``(state, history, step_metrics)``, called after each step, and after each epoch
+        without step metrics.
 
     Returns:
       The last state and the metrics of all epochs.
@@ -71,13 +76,23 @@ def train(
     """
     logger = logger or NullLogger()
     first, history = len(history), list(history)
-    for epoch, batches in zip(range(first, len(trainers)), pipeline.train(first), strict=False):
+    epochs = pipeline.train(first, len(step_metrics))
+    for epoch, batches in zip(range(first, len(trainers)), epochs, strict=False):
         trainer = trainers[epoch]
-        if epoch and trainer is not trainers[epoch - 1]:
+        is_switched = epoch > 0 and trainer is not trainers[epoch - 1]
+        if is_switched and not step_metrics:
             state = trainer.switch_method(state, epoch * pipeline.steps_per_epoch)
-        compiles = epoch == first or trainer is not trainers[epoch - 1]
-        logger.start_epoch(epoch + 1, trainer.title, compiles)
-        state, step_metrics = train_epoch(trainer.step, state, batches, logger)
+        logger.start_epoch(
+            epoch + 1, trainer.title, epoch == first or is_switched, len(step_metrics)
+        )
+        state, step_metrics = train_epoch(
+            trainer.step,
+            state,
+            batches,
+            logger,
+            step_metrics,
+            save=_after_epochs(save, history),
+        )
         is_last = epoch + 1 == len(trainers)
         evaluation = {}
         if is_last or (epoch + 1) % eval_every == 0:
@@ -88,10 +103,16 @@ def train(
         record = epoch_means(epoch + 1, step_metrics, evaluation)
         if is_last:
             record |= trainer.measure(state) or {}
-        history = [*history, record]
+        history, step_metrics = [*history, record], ()
         logger.end_epoch(record)
-        save(state, history)
+        save(state, history, step_metrics)
     return state, history
+
+
+def _after_epochs(
+    save: Save, history: list[Record]
+) -> Callable[[TrainState, Sequence[Metrics]], None]:
+    return lambda state, step_metrics: save(state, history, step_metrics)
 
 
 def train_epoch(
@@ -99,31 +120,36 @@ def train_epoch(
     state: State,
     batches: Iterable[Batch],
     logger: Logger | None = None,
+    step_metrics: Sequence[Metrics] = (),
+    save: Callable[[State, Sequence[Metrics]], None] = lambda state, step_metrics: None,
 ) -> tuple[State, list[Metrics]]:
     """Trains on the batches of an epoch.
 
     Args:
       step: the compiled step, ``(state, batch) -> (state, metrics)``.
-      state: state before the epoch; donated.
+      state: state before these batches; donated.
       batches: the batches, on the devices.
       logger: is informed of the progress.
+      step_metrics: metrics of the steps before these batches, of the same epoch.
+      save: ``(state, step_metrics)``, called after each step.
 
     Returns:
       The state after the last step, and the metrics of each step, on their way to the host.
     """
     logger = logger or NullLogger()
-    step_metrics = []
-    for batch in batches:
+    taken = list(step_metrics)
+    for number, batch in enumerate(batches, start=1):
         with jax.transfer_guard("disallow"):  # raises on implicit transfers to or from the host
             state, metrics = step(state, batch)
         for value in metrics.values():
             value.copy_to_host_async()
-        step_metrics.append(metrics)
-        if len(step_metrics) == 1:
+        taken.append(metrics)
+        if number == 1:
             logger.log_first_step()
-        if len(step_metrics) % _LOG_STEPS == 0 and len(step_metrics) > _LOG_STEPS:
+        if number % _LOG_STEPS == 0 and number > _LOG_STEPS:
             # Waits for an earlier step, which bounds how far the host runs ahead of the device.
-            logger.log_steps(_LOG_STEPS, jax.device_get(step_metrics[-_LOG_STEPS]))
-    jax.block_until_ready(step_metrics[-1:])
+            logger.log_steps(_LOG_STEPS, jax.device_get(taken[-_LOG_STEPS]))
+        save(state, taken)
+    jax.block_until_ready(taken[-1:])
     logger.end_steps()
-    return state, step_metrics
+    return state, taken

@@ -1,7 +1,7 @@
 """Names of the metrics, and the reduction of step metrics to the numbers of an epoch."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -104,18 +104,41 @@ def epoch_means(
     taken = np.ones(len(steps), bool) if skipped is None else ~skipped
     if not taken.any():
         raise AllStepsSkippedError(len(steps), epoch)
+    check_finite(epoch, steps)
     means = {f"train_{name}": x[taken].mean().item() for name, x in values.items()}
     record = {"epoch": epoch} | means
     if skipped is not None:
         record["skipped"] = int(skipped.sum())
-    for step in np.flatnonzero(taken & ~np.isfinite(values["loss"])):
-        raise NotFiniteError(values["loss"][step].item(), epoch, int(step) + 1)
     for split, batches in evaluation.items():
         record |= {f"{split}_{name}": mean for name, mean in _means(batches).items()}
         # The update of the last step shows only here.
         if not np.isfinite(record[f"{split}_loss"]):
             raise NotFiniteError(record[f"{split}_loss"], epoch, len(steps))
     return record
+
+
+def check_finite(epoch: int, steps: Sequence[Metrics]) -> None:
+    """Raises NotFiniteError if a step was taken with a loss that is infinite or NaN.
+
+    Arguments as for :func:`epoch_means`. Waits for the device.
+    """
+    for number, step in enumerate(jax.device_get(list(steps)), start=1):
+        if not (np.isfinite(step["loss"]) or step.get("skipped", False)):
+            raise NotFiniteError(step["loss"].item(), epoch, number)
+
+
+def steps_to_json(steps: Sequence[Metrics]) -> dict[str, Any]:
+    """The metrics of steps as JSON, to the bit: name -> type and values. Waits for the device."""
+    steps = jax.device_get(list(steps))
+    columns = {name: np.array([step[name] for step in steps]) for name in (steps or [{}])[0]}
+    return {name: {"dtype": x.dtype.name, "values": x.tolist()} for name, x in columns.items()}
+
+
+def steps_from_json(columns: Mapping[str, Any]) -> list[Metrics]:
+    """The inverse of :func:`steps_to_json`."""
+    arrays = {name: np.array(x["values"], x["dtype"]) for name, x in columns.items()}
+    number = max(map(len, arrays.values()), default=0)
+    return [{name: x[step] for name, x in arrays.items()} for step in range(number)]
 
 
 def _means(batches: Sequence[Metrics]) -> Record:

@@ -20,7 +20,14 @@ EVENTS, CHECKPOINTS = "events", "checkpoints"
 
 # Keys that may change when a run resumes. Not keep_every: resuming with another
 # one would remove checkpoints that were to be kept.
-RESUMABLE_KEYS = ("data_dir", "eval_batch_size", "save_every", "shard_weights", "workers")
+RESUMABLE_KEYS = (
+    "data_dir",
+    "eval_batch_size",
+    "save_every",
+    "save_every_steps",
+    "shard_weights",
+    "workers",
+)
 
 
 def check_config(workdir: Path, config: ConfigDict) -> None:

@@ -139,6 +139,27 @@ def resume_and_save(folder, expected):
     assert_is_epoch(read_newest(folder, abstract), expected + 1)
 
 
+def test_a_checkpoint_within_an_epoch_keeps_the_metrics_of_its_steps(tmp_path, caplog):
+    steps = [{"loss": np.float32(1 / n), "skipped": np.bool_(n == 2)} for n in (1, 2, 3)]
+    with Checkpoints(tmp_path, steps_per_epoch=5) as checkpoints:
+        checkpoints.save(state_after(1), history_of(1))
+        checkpoints.save(state_after(2), history_of(1), steps)
+    assert set(os.listdir(tmp_path)) == {"1", "1+3"}
+    assert kept_epochs(tmp_path) == [1]
+    progress = read_newest(tmp_path, abstract, steps_per_epoch=5)
+    assert progress.history == history_of(1)
+    assert progress.step_metrics == steps
+    assert progress.step_metrics[2]["loss"].dtype == np.float32
+    np.testing.assert_array_equal(progress.state.params["w"], np.full((3, 4), 2))
+    # Steps of epochs of another length are others.
+    assert_is_epoch(read_newest(tmp_path, abstract, steps_per_epoch=6), 1)
+    assert "its epochs have 5 steps, those of this run 6" in caplog.text
+    damage.flip(tmp_path / "1+3" / "history" / "metadata")
+    with Checkpoints(tmp_path, steps_per_epoch=5) as checkpoints:
+        assert_is_epoch(checkpoints.restore(abstract), 1)
+    assert set(os.listdir(tmp_path)) == {"1", "unreadable-1+3"}
+
+
 def test_without_a_readable_checkpoint_one_line_says_so(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "copy")
     for name in "123":

@@ -83,8 +83,8 @@ def after_epoch(epoch, fault, monkeypatch):
     save = Checkpoints.save
     with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
 
-        def save_then_break(self, state, history):
-            save(self, state, history)
+        def save_then_break(self, state, history, step_metrics):
+            save(self, state, history, step_metrics)
             if len(history) == epoch:
                 self._wait()
                 stack.enter_context(fault())

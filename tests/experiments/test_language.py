@@ -15,6 +15,8 @@ from experiments.models.sequence.gpt import GPT
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.language import language as make_task
 from experiments.tasks.language import make_language
+from experiments.training.setup import make_run
+from tests.support.training import assert_epochs_continue_within
 
 
 @pytest.fixture
@@ -74,6 +76,10 @@ def test_the_scanned_blocks_are_the_blocks_one_after_another_and_see_no_later_by
     other = predict(model, tokens.at[:, 3:].set(15))
     np.testing.assert_allclose(other[:, :3], logits[:, :3], atol=1e-6)
     assert abs(other[:, 3:] - logits[:, 3:]).max() > 1e-3
+
+
+def test_an_epoch_resumes_at_a_step(config):
+    assert_epochs_continue_within(make_run(config, make_mesh(1))[1])
 
 
 def test_padding_counts_for_nothing(config):

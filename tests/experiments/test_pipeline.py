@@ -9,6 +9,7 @@ from experiments.data.dataset import PADDING, Dataset, Examples
 from experiments.data.images import imagenet
 from experiments.parallel.mesh import make_mesh
 from experiments.training.setup import make_run
+from tests.support.training import assert_epochs_continue_within
 
 
 def labelled(number, start=0):
@@ -41,6 +42,11 @@ def test_an_epoch_depends_on_its_number_only():
     epochs = in_memory().train(0)
     next(epochs)
     np.testing.assert_array_equal(resumed, [batch.labels for batch in next(epochs)])
+
+
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_an_epoch_resumes_at_a_step(minibatches):
+    assert_epochs_continue_within(in_memory(num_minibatches=minibatches))
 
 
 def test_minibatches_are_divided_over_the_devices():

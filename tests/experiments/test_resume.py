@@ -13,6 +13,7 @@ from experiments.data.pipeline import epoch_rows
 from experiments.parallel.mesh import make_mesh, replicated
 from experiments.tasks import table
 from experiments.training.checkpoints import Checkpoints, every
+from experiments.training.metrics import NotFiniteError
 from experiments.training.setup import abstract_state, make_run, seed_keys
 
 
@@ -45,21 +46,21 @@ def _to_numpy(x):
     return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
-def stop_after(monkeypatch, epochs):
-    """Makes the next run stop when this number of epochs is saved."""
+def stop_after(monkeypatch, epochs, steps):
+    """Makes the next run stop when this number of epochs and steps is saved."""
     save = Checkpoints.save
 
-    def save_and_stop(self, state, history):
-        save(self, state, history)
-        if len(history) == epochs:
+    def save_and_stop(self, state, history, step_metrics):
+        save(self, state, history, step_metrics)
+        if (len(history), len(step_metrics)) == (epochs, steps):
             raise Stop
 
     monkeypatch.setattr(Checkpoints, "save", save_and_stop)
 
 
-def run_in_two(config, workdir, monkeypatch, epochs):
+def run_in_two(config, workdir, monkeypatch, epochs, steps=0):
     with monkeypatch.context() as patch:
-        stop_after(patch, epochs)
+        stop_after(patch, epochs, steps)
         with pytest.raises(Stop):
             train.main(config, workdir)
 
@@ -93,6 +94,29 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_metrics(
     # Lines that were written after the checkpoint are written again.
     with open(stopped / "metrics.jsonl", "a", encoding="utf-8") as log:
         log.write('{"epoch": 2, "train_loss": 1}\n{"epo')
+    train.main(config, stopped)
+    assert_same(config, whole, stopped)
+
+
+def test_a_run_that_stops_within_an_epoch_resumes_there(
+    config, whole, tmp_path, monkeypatch, capsys
+):
+    stopped = tmp_path / "stopped"
+    config.save_every_steps = 3  # two steps an epoch
+    run_in_two(config, stopped, monkeypatch, epochs=1, steps=1)
+    assert {path.name for path in (stopped / "checkpoints").iterdir()} == {"1", "1+1"}
+    capsys.readouterr()
+    train.main(config, stopped)
+    assert "Resuming after epoch 1 and 1 steps." in capsys.readouterr().err
+    assert_same(config, whole, stopped)
+
+
+@pytest.mark.slow
+def test_a_run_resumes_within_the_first_epoch_of_another_method(config, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    config.update(method="sgd", switch=((1, "lookbehind_sam:k=2"),), save_every_steps=1)
+    train.main(config, whole)
+    run_in_two(config, stopped, monkeypatch, epochs=1, steps=1)
     train.main(config, stopped)
     assert_same(config, whole, stopped)
 
@@ -244,9 +268,29 @@ def test_skip_nonfinite_skips_the_step(config, tmp_path, monkeypatch, method):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
 
 
-def test_checkpoints_are_saved_every_few_epochs_and_after_the_last():
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [(3, 0), (6, 0), (8, 0)]),
+        # Steps of the whole run, of four an epoch.
+        ({"save_every_steps": 10}, [(2, 2), (3, 0), (5, 0), (6, 0), (7, 2), (8, 0)]),
+    ],
+)
+def test_checkpoints_are_saved_every_few_epochs_and_steps_and_after_the_last(
+    config, changes, expected
+):
     saved = []
-    save = every(3, 8, lambda state, history: saved.append(len(history)))
-    for epochs in range(1, 9):
-        save(None, [{}] * epochs)
-    assert saved == [3, 6, 8]
+    config.update(epochs=8, save_every=3, **changes)
+    save = every(config, lambda _, *metrics: saved.append(tuple(map(len, metrics))), 4)
+    for epochs in range(8):
+        for steps in range(1, 5):
+            save(None, [{}] * epochs, [{"loss": np.float32(1)}] * steps)
+        save(None, [{}] * (epochs + 1), ())
+    assert saved == expected
+
+
+def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint_within_the_epoch(config):
+    config.save_every_steps = 2
+    save = every(config, lambda *_: pytest.fail("saved"), 4)
+    with pytest.raises(NotFiniteError, match="nan at step 2 of epoch 3"):
+        save(None, [{}] * 2, [{"loss": np.float32(1)}, {"loss": np.float32(np.nan)}])

@@ -14,6 +14,7 @@ from experiments.parallel.mesh import make_mesh
 from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
 from experiments.training.setup import make_run
 from tests.support.tfds_datasets import imagenet_example, write_tfds
+from tests.support.training import assert_epochs_continue_within
 
 
 @pytest.fixture
@@ -34,6 +35,10 @@ def test_a_streamed_run_resumes_with_the_next_batches(config, tmp_path):
     shutil.rmtree(workdir / "checkpoints" / "2")
     train.main(config, workdir)
     assert (workdir / "metrics.jsonl").read_bytes() == whole
+
+
+def test_an_epoch_resumes_at_a_step(config):
+    assert_epochs_continue_within(make_run(config, make_mesh(1))[1])
 
 
 def test_evaluation_batches_are_padded_for_the_devices(config):

@@ -24,6 +24,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from experiments.training.checkpoints import entries
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,12 +69,13 @@ def interrupted(workdir, flags, log, moments):
 
 
 def arrays(workdir):
-    """Every array of the newest checkpoint by name, and its epoch."""
-    newest = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    """Every array of the newest checkpoint by name, and its position in the run."""
+    folder = workdir / "checkpoints"
+    newest = entries(folder)[-1]
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        tree = reader.restore(newest / "state")
+        tree = reader.restore(folder / str(newest) / "state")
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return int(newest.name), {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return newest, {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def compare(first, second):

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import jax
+import numpy as np
 
 from experiments.parallel.mesh import make_mesh
 from experiments.training.setup import make_run, seed_keys
@@ -18,6 +19,16 @@ def start(config, num_devices=1):
 def first_batches(pipeline, number):
     """The first batches of the first epoch."""
     return list(islice(next(pipeline.train(0)), number))
+
+
+def assert_epochs_continue_within(pipeline):
+    """The batches from the second step of the second epoch are those of epochs from their start."""
+    whole, resumed = pipeline.train(0), pipeline.train(1, 1)
+    list(next(whole))  # streamed epochs are parts of one stream
+    for first in (1, 0):
+        batches = list(next(whole))
+        assert len(batches) == pipeline.steps_per_epoch > 1
+        jax.tree.map(np.testing.assert_array_equal, list(next(resumed)), batches[first:])
 
 
 def take_steps(config, number, num_devices=1):

@@ -101,10 +101,11 @@ def byte_pipeline(
         for part in np.split(test_set, len(test_set) // eval_size)
     ]
 
-    def train(first_epoch: int) -> Iterator[Epoch]:
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
         for epoch in count(first_epoch):
             rows = epoch_rows(key, epoch, number, batch_size, num_minibatches, sharding=sharding)
-            yield (gather(train_set, step_rows, sharding) for step_rows in rows)
+            yield (gather(train_set, step_rows, sharding) for step_rows in rows[first_step:])
+            first_step = 0
 
     return Pipeline(
         ByteInfo(number, length),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from math import lcm
 from typing import NamedTuple
 
@@ -74,13 +74,15 @@ def text_pipeline(
     num_tokens = sum(int((bucket.target != PAD).sum()) for bucket in buckets)
     sharding = batch_sharding(mesh, axis=1 if num_minibatches > 1 else 0)
 
-    def train(first_epoch: int) -> Iterator[Epoch]:
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
         for epoch in count(first_epoch):
             seed = np.asarray(jax.random.key_data(jax.random.fold_in(key, epoch)))
             batches = epoch_batches(
                 buckets, plans, np.random.default_rng(seed), grouped=num_minibatches
             )
-            yield (to_devices(batch, sharding) for batch in batches)
+            rest = islice(batches, first_step, None)
+            yield (to_devices(batch, sharding) for batch in rest)
+            first_step = 0
 
     splits = {"val": corpus.valid, "test": corpus.test} if eval_test else {"val": corpus.valid}
     evaluation = {

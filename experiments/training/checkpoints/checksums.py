@@ -76,9 +76,9 @@ def check_arrays(fields: Mapping[str, Any], expected: Mapping[str, int]) -> None
             raise ValueError(f"the arrays of {name} are not those that were written")
 
 
-def of_history(history: Any) -> int:
-    """CRC-32 of the metrics of the epochs, as JSON."""
-    return zlib.crc32(json.dumps(history).encode())
+def of_history(history: Any, steps: Any = None) -> int:
+    """CRC-32 of the metrics of the epochs, and of the steps after them, as JSON."""
+    return zlib.crc32(json.dumps([history, steps] if steps else history).encode())
 
 
 def _of_tree(tree: Any) -> int:

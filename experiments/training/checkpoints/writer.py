@@ -14,37 +14,33 @@ from jax.experimental.multihost_utils import sync_global_devices
 from experiments.parallel.multihost import is_main_process
 from experiments.storage import disk
 from experiments.training.checkpoints import checksums
+from experiments.training.checkpoints.names import NameFormat, Position, entries
 from experiments.training.checkpoints.orbax_errors import reason, without_logs
-from experiments.training.checkpoints.reader import Progress, entries, kept_epochs, read_newest
-from experiments.training.metrics import Record
-from experiments.training.state import AnyState, State
+from experiments.training.checkpoints.reader import Progress, read_newest
+from experiments.training.metrics import Record, steps_to_json
+from experiments.training.state import AnyState, Metrics, State
 
 _NUM_KEPT = 2
 _MARGIN = 1 << 20  # bytes; more than a checkpoint has in addition to its arrays
 
 
-def every(
-    epochs: int, last: int, save: Callable[[State, list[Record]], None]
-) -> Callable[[State, list[Record]], None]:
-    """Saves after each multiple of ``epochs``, and after the ``last`` epoch."""
-
-    def save_some(state: State, history: list[Record]) -> None:
-        if len(history) % epochs == 0 or len(history) == last:
-            save(state, history)
-
-    return save_some
-
-
 class Checkpoints:
-    """The checkpoints in a folder, named after the number of finished epochs.
+    """The checkpoints in a folder, named after the finished epochs, and steps after them.
 
     Writes are atomic: Orbax writes to a temporary folder, in the background, and renames it when
     complete. All processes of a run take part, and no other run may write to the folder.
     """
 
-    def __init__(self, folder: Path, keep_every: int | None = None):
-        """Makes the folder; the checkpoint of every ``keep_every``-th epoch is kept as well."""
+    def __init__(self, folder: Path, keep_every: int | None = None, steps_per_epoch: int = 1):
+        """Makes the folder.
+
+        Args:
+          folder: the folder.
+          keep_every: the checkpoint of every ``keep_every``-th epoch is kept as well.
+          steps_per_epoch: number of steps of an epoch, for checkpoints within one.
+        """
         self._folder = folder.absolute()
+        self._names = NameFormat(steps_per_epoch)
         self._keep_every = keep_every
         self._newest: Path | None = None  # the last one that was begun
         if is_main_process():
@@ -56,8 +52,10 @@ class Checkpoints:
         """Made for the first checkpoint that is written: damaged ones have been renamed by then."""
         kept = [ocp.checkpoint_managers.LatestN(_NUM_KEPT)]
         if self._keep_every is not None:
-            kept.append(ocp.checkpoint_managers.EveryNSteps(self._keep_every))
+            interval = self._names.number(Position(self._keep_every))
+            kept.append(ocp.checkpoint_managers.EveryNSteps(interval))
         options = ocp.CheckpointManagerOptions(
+            step_name_format=self._names,
             preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(kept),
             async_options=ocp.AsyncOptions(
                 # Called before the temporary folder is renamed.
@@ -87,26 +85,37 @@ class Checkpoints:
                 self._remove_drafts()
             self._logs.__exit__(None, None, None)
 
-    def save(self, state: AnyState, history: list[Record]) -> None:
+    def save(
+        self, state: AnyState, history: list[Record], step_metrics: Sequence[Metrics] = ()
+    ) -> None:
         """Writes a checkpoint. The arrays have been copied when this returns.
+
+        Args:
+          state: the training state.
+          history: metrics of each finished epoch.
+          step_metrics: metrics of each finished step of the epoch after them.
 
         Raises:
           OSError: if this one or the one before cannot be written.
         """
         fields = state._asdict()
+        steps = steps_to_json(step_metrics)
         about = {
             "epochs": history,
             "checksums": checksums.of_arrays(fields),
-            "history_checksum": checksums.of_history(history),
+            "history_checksum": checksums.of_history(history, steps),
         }
+        if steps:
+            about |= {"step_metrics": steps, "steps_per_epoch": self._names.steps_per_epoch}
+        position = Position(len(history), len(step_metrics))
         self._wait()
         if is_main_process():
             num_bytes = sum(x.nbytes for x in jax.tree.leaves(fields))
             disk.reserve(self._folder, num_bytes + _MARGIN)
-        self._newest = self._folder / str(len(history))
+        self._newest = self._folder / str(position)
         with self._errors_in_one_line():
             self._manager.save(
-                len(history),
+                self._names.number(position),
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(about)
                 ),
@@ -115,28 +124,28 @@ class Checkpoints:
     def newest_path(self) -> str:
         """The path of the newest checkpoint, or "none"."""
         self._wait()
-        epochs = kept_epochs(self._folder)
-        return str(self._folder / str(epochs[-1])) if epochs else "none"
+        positions = entries(self._folder)
+        return str(self._folder / str(positions[-1])) if positions else "none"
 
     def restore(self, abstract_state_fn: Callable[[int], State]) -> Progress[State] | None:
         """Reads the newest readable checkpoint; newer, damaged ones are renamed, not removed.
 
         Arguments, result and errors are those of :func:`read_newest`.
         """
-        epochs = entries(self._folder)
-        progress = read_newest(self._folder, abstract_state_fn)
+        positions = entries(self._folder)
+        progress = read_newest(self._folder, abstract_state_fn, self._names.steps_per_epoch)
         if progress is not None:
             # The run will write these again.
-            self._rename_damaged([epoch for epoch in epochs if epoch > len(progress.history)])
+            self._rename_damaged([p for p in positions if p > progress.position])
         return progress
 
-    def _rename_damaged(self, epochs: Sequence[int]) -> None:
+    def _rename_damaged(self, positions: Sequence[Position]) -> None:
         if is_main_process():
-            for epoch in epochs:
-                unreadable = self._folder / f"unreadable-{epoch}"
+            for position in positions:
+                unreadable = self._folder / f"unreadable-{position}"
                 shutil.rmtree(unreadable, ignore_errors=True)
-                (self._folder / str(epoch)).rename(unreadable)
-        if epochs:
+                (self._folder / str(position)).rename(unreadable)
+        if positions:
             sync_global_devices("damaged checkpoints renamed")
 
     def _wait(self) -> None:

@@ -43,8 +43,8 @@ class Stop(Exception):
 def stop_after(monkeypatch, epochs):
     save = Checkpoints.save
 
-    def save_and_stop(self, state, history):
-        save(self, state, history)
+    def save_and_stop(self, state, history, step_metrics):
+        save(self, state, history, step_metrics)
         if len(history) == epochs:
             raise Stop
 
@@ -259,8 +259,8 @@ def test_an_interruption_says_how_far_the_run_is_and_the_command_resumes(
     config = make_config(save_every=2)
     save = Checkpoints.save
 
-    def save_and_interrupt(self, state, history):
-        save(self, state, history)
+    def save_and_interrupt(self, state, history, step_metrics):
+        save(self, state, history, step_metrics)
         if len(history) == 4:
             raise cli.Interrupted(signal.SIGTERM)
 

@@ -12,6 +12,7 @@ from experiments.data.text.corpus import read_corpus
 from experiments.parallel.mesh import make_mesh
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.setup import abstract_state, make_run
+from tests.support.training import assert_epochs_continue_within
 
 SIZES = {"train": 40, "valid": 5, "test": 5}
 
@@ -44,7 +45,7 @@ def config(tmp_path, monkeypatch):
 def last_state(config, workdir):
     trainers, _ = make_run(config)
     with Checkpoints(workdir / "checkpoints") as saved:
-        state, history = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+        state, history, _ = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
     return len(history), jax.tree.leaves((state.params, state.opt_state))
 
 
@@ -81,8 +82,8 @@ def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, monkeypatch)
 
     save = Checkpoints.save
 
-    def save_and_stop(self, state, history):
-        save(self, state, history)
+    def save_and_stop(self, *progress):
+        save(self, *progress)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -125,6 +126,11 @@ def test_every_method_of_the_comparison_takes_steps(config, method):
     batch = next(iter(next(pipeline.train(0))))
     state, metrics = trainers[0].step(state, batch)
     assert np.isfinite(metrics["loss"])
+
+
+def test_an_epoch_resumes_at_a_step(config):
+    config.update(buckets=(24, 48))
+    assert_epochs_continue_within(make_run(config, make_mesh(1))[1])
 
 
 def test_devices_and_microbatches_divide_the_pairs_of_a_batch(config):
