@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.hlo import count_all_reduces
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.table import load_dataset
 from experiments.training.setup import make_run
-from tests.support.training import take_steps
+from tests.support.training import first_batches, start, take_steps
 
 
 def after_two_steps(config, num_devices):
@@ -52,6 +53,23 @@ def test_a_device_perturbs_as_a_microbatch_does(config, method):
         config.per_device_perturbation = False
         with pytest.raises(AssertionError):
             assert_close(after_two_steps(config, 4), microbatches)
+
+
+@pytest.mark.parametrize("method", ["none", pytest.param("sam", marks=pytest.mark.slow)])
+def test_with_statistics_per_device_a_step_takes_one_all_reduce(config, method):
+    config.update(model="tiny", method=method, batch_size=32, per_device_perturbation=True)
+    trainer, pipeline, state = start(config, 8)
+    (batch,) = first_batches(pipeline, 1)
+    # Gradient, metrics and running statistics together.
+    assert count_all_reduces(trainer.step.lower(state, batch).compile().as_text()) == 1
+
+
+@pytest.mark.slow
+def test_the_running_statistics_are_the_means_of_those_of_the_devices(config):
+    config.update(model="tiny", batch_size=32, microbatches=4)
+    _, expected, _ = after_two_steps(config, 1)
+    config.update(microbatches=1, per_device_perturbation=True)
+    assert_close(after_two_steps(config, 4)[1], expected)
 
 
 @pytest.mark.parametrize(
