@@ -35,6 +35,8 @@ templates_path = ["_templates"]
 highlight_language = "none"  # of indented blocks, which are commands
 html_theme = "furo"
 html_title = "optax-lookbehind"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_copyright = False
 

@@ -43,7 +43,7 @@ NUMBERS, REPORT, CACHE = "analysis.json", "report.html", "measures"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the runs and writes the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser(__doc__).parse_args(arguments)
+    options = parser(cli.plain(__doc__)).parse_args(arguments)
     kept = f"the same command resumes, with the results in {options.output / CACHE}"
     with cli.interruption_note(lambda: kept), cli.user_errors():
         analysis = analyze(options)

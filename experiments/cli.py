@@ -181,7 +181,9 @@ def _check_keys(given: Mapping[str, object], valid: Sequence[str]) -> None:
 
 def _help() -> str:
     """The command's docstring and flags, and what the config's keys can be."""
-    program = sys.modules["__main__"].__doc__
+    program = plain(sys.modules["__main__"].__doc__)
+    # Without the line that names the file of the program.
+    described_flags = flags.FLAGS.main_module_help().strip().partition("\n")[2]
     listed = {
         "Setups, --config": ", ".join(setups()),
         "Datasets, --config.dataset": ", ".join(data.names()),
@@ -191,7 +193,7 @@ def _help() -> str:
     keys = [f"--config.{key}: {text}" for key, text in _documented_keys()]
     return "\n".join(
         [
-            f"{program}\nFlags:\n{flags.FLAGS.main_module_help()}",
+            f"{program}\nFlags:\n{described_flags}\n",
             *(_indented(f"{title}: {text}") for title, text in listed.items()),
             "\nMethods with their arguments and defaults, --config.method:",
             *map(_indented, methods),
@@ -199,6 +201,11 @@ def _help() -> str:
             *map(_indented, keys),
         ]
     )
+
+
+def plain(docstring: str | None) -> str:
+    """A docstring as it is shown in a terminal, without its markup."""
+    return (docstring or "").replace("::\n", ":\n").replace("``", "`")
 
 
 def _indented(text: str) -> str:

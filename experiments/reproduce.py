@@ -133,7 +133,9 @@ def _share_compiled_programs(root: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    flags = argparse.ArgumentParser(prog="python -m experiments.reproduce", description=__doc__)
+    flags = argparse.ArgumentParser(
+        prog="python -m experiments.reproduce", description=cli.plain(__doc__)
+    )
     flags.formatter_class = argparse.RawDescriptionHelpFormatter
     flags.add_argument(
         "names", nargs="*", metavar="NAME", help="tables and figures, or all; --list shows them"

@@ -17,7 +17,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from experiments.cli import interruptions, user_errors
+from experiments.cli import interruptions, plain, user_errors
 from experiments.configs.translation import get_config
 from experiments.parallel.mesh import make_mesh
 from experiments.storage import disk
@@ -31,7 +31,9 @@ from experiments.training.state import weights_of
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and translates."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.translate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.translate", description=plain(__doc__)
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("workdir", type=Path, help="folder of a run of the translation task")
     parser.add_argument("--input", type=Path, metavar="FILE", help="text, one sentence per line")

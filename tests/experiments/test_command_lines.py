@@ -60,6 +60,8 @@ def test_help_says_what_the_flags_are(pytestconfig):
     assert "--config.method=lookbehind_sam" in done.stdout
     assert "--workdir: Folder for the results" in done.stdout
     assert "--coordinator: Several hosts" in done.stdout
+    assert str(pytestconfig.rootpath) not in done.stdout
+    assert "``" not in done.stdout
 
 
 @pytest.mark.parametrize("name", ["cifar.py:lookbehind", "cifar.py:aesam", "vit_finetune.py"])
