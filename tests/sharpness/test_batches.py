@@ -30,6 +30,13 @@ def test_m_sharpness_of_a_linear_loss_is_the_mean_norm_of_the_minibatch_gradient
     np.testing.assert_allclose(found, [0.5 * np.linalg.norm(gradients, axis=1).mean()], rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(12, 3), (12, 4, 4, 1)])
+def test_examples_in_place_of_minibatches_raise_with_the_helper(shape):
+    examples = np.ones(shape), np.ones(shape[:1])
+    with pytest.raises(ValueError, match=r"^batches .*\(12, .*\(12,\).*minibatches\("):
+        m_sharpness(linear_loss, jnp.ones(shape[1:]), examples, [0.5])
+
+
 def test_a_key_for_each_minibatch_needs_no_axis_of_examples():
     keys = jax.random.split(jax.random.key(0), 2)
     loss = lambda w, batch: jnp.sum(w * batch[0]) + 0 * jax.random.normal(batch[1])
