@@ -11,6 +11,7 @@ from experiments.analysis.measure import Entry, GroupResult, Measure, RunResult
 from experiments.analysis.runs import Run
 from experiments.reporting.curves import styles
 
+_MISSING = "-"  # a number that a group does not have
 _MANY_GROUPS = 4  # more are rows of the table, not columns
 
 
@@ -82,8 +83,9 @@ def table(
     for name, results in group_results.items():
         by_group = {result.name: result for result in results}
         for entry in measures[name].entries(options):
-            cells = (_cell(by_group.get(group.name), entry) for group in groups)
-            rows.append([entry.heading, *cells])
+            cells = [_cell(by_group.get(group.name), entry) for group in groups]
+            if set(cells) != {_MISSING}:
+                rows.append([entry.heading, *cells])
     return [*map(list, zip(*rows, strict=True))] if len(groups) > _MANY_GROUPS else rows
 
 
@@ -95,7 +97,7 @@ def _cell(result: GroupResult | None, entry: Entry) -> str:
     """Mean and deviation, rounded to two significant digits of the deviation."""
     runs = [run for run in result.runs if entry.applies_to(run)] if result else []
     if not runs:
-        return "-"
+        return _MISSING
     values = np.array([entry.value(run) for run in runs], float)
     mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0
     if not np.isfinite(mean):
