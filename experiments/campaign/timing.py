@@ -91,7 +91,7 @@ def _timed(batch: int, limit: int) -> int:
 
 def _median_seconds(model: nnx.Module, loss: Callable[[nnx.Module], jax.Array]) -> float:
     """The median time of some gradients of the loss with respect to the model's weights."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
 
     @jax.jit
     def gradient(params: nnx.State) -> nnx.State:
