@@ -91,7 +91,8 @@ def _timed(batch: int, limit: int) -> int:
 
 def _median_seconds(model: nnx.Module, loss: Callable[[nnx.Module], jax.Array]) -> float:
     """The median time of some gradients of the loss with respect to the model's weights."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
+    graphdef, *states = nnx.split(model, nnx.Param, ...)
+    params, rest = states
 
     @jax.jit
     def gradient(params: nnx.State) -> nnx.State:
