@@ -51,9 +51,12 @@ def _is_text(config: ConfigDict) -> bool:
 
 def _identity(config: ConfigDict) -> str:
     """What the time of a gradient depends on."""
-    keys = ["dataset", "model", "dtype"]
-    keys += ["width", "layers", "vocabulary", "max_tokens"] if _is_text(config) else ["batch_size"]
-    return " ".join(str(config[key]) for key in keys)
+    if _is_text(config):
+        keys = ["dataset", "model", "dtype", "width", "layers", "vocabulary", "max_tokens"]
+        return " ".join(str(config[key]) for key in keys)
+    _, shape, _ = IMAGES[config.dataset]
+    images = "x".join(map(str, shape))
+    return f"{config.model} {config.dtype} {config.batch_size} images of {images}"
 
 
 def _measure_images(config: ConfigDict) -> float:
