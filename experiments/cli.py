@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -69,6 +69,8 @@ def interruptions() -> Iterator[None]:
         print(
             "; ".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr, flush=True
         )
+        with suppress(OSError):  # the reader of a pipe may have been interrupted, too
+            sys.stdout.flush()  # os._exit does not
         # Not sys.exit: it would wait for the other processes of a run, and for running threads.
         os._exit(128 + error.signum)
     finally:

@@ -65,3 +65,14 @@ def test_an_interrupted_analysis_says_where_its_results_are(tmp_path, monkeypatc
     (note,) = stopped.value.__notes__
     assert str(tmp_path / "measures") in note
     assert "resumes" in note
+
+
+def test_what_was_printed_before_a_signal_is_kept(monkeypatch, capsys):
+    flushed, codes = [], []
+    monkeypatch.setattr(sys.stdout, "flush", lambda: flushed.append(list(codes)))
+    monkeypatch.setattr("os._exit", codes.append)
+    with cli.interruptions():
+        interrupt()
+    assert codes == [143]
+    assert flushed == [[]]  # before the exit
+    assert capsys.readouterr().err == "stopped by SIGTERM\n"
