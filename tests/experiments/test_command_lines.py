@@ -79,7 +79,8 @@ def test_missing_dataset_error_shows_the_tfds_command(pytestconfig, tmp_path, na
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(pytestconfig):
-    flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=512"]
+    flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=256"]
+    flags += ["--config.save_every_steps=2"]
     command = [sys.executable, "-m", "tests.support.kill_and_resume", "2", *flags]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=pytestconfig.rootpath
