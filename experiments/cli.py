@@ -21,6 +21,7 @@ from experiments.configs import base
 from experiments.configs.lookup import load_config, near_miss, setups
 from experiments.methods import spec
 from experiments.methods.table import METHODS
+from experiments.parallel import lost_processes
 from experiments.training import run_dir
 from experiments.training.checkpoints import Position, entries
 
@@ -156,10 +157,11 @@ def run(
         del argv  # all flags have been parsed
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # checkpoints would fill the screen
-        with user_errors():
-            before()
-        with interruptions():  # set after `before`: the connection to other hosts sets its own
-            main(config.value.lock(), Path(workdir.value) if workdir.value else None)
+        with lost_processes.without_waiting():
+            with user_errors():
+                before()
+            with interruptions():  # set after `before`: the connection to other hosts sets its own
+                main(config.value.lock(), Path(workdir.value) if workdir.value else None)
 
     app.run(call_main, argv, flags_parser=parse)
 

@@ -24,6 +24,7 @@ from optax_lookbehind._core.checks import (
     check_count,
     check_devices,
     check_flag,
+    check_state,
     check_transformation,
 )
 from optax_lookbehind._core.protocol import init_perturbation
@@ -178,6 +179,7 @@ def lookbehind(
         averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, LookbehindState]:
+        check_state(state, LookbehindState)
         if not sharpness_aware:
             return plain_step(updates, state, params)
         gradient = bind_gradient(

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import optax
 
-from optax_lookbehind._core.checks import check_transformation
+from optax_lookbehind._core.checks import check_mask, check_transformation
 from optax_lookbehind._core.types import Mask
 
 
@@ -42,7 +42,7 @@ def masked_perturbation(
       An :class:`optax.GradientTransformation`.
 
     Raises:
-      ValueError: in ``init`` if the mask is False everywhere.
+      ValueError: in ``init`` if the mask is False everywhere, or none of the above.
 
     References:
       Mueller et al., `Normalization Layers Are All That Sharpness-Aware Minimization Needs
@@ -59,8 +59,10 @@ def masked_perturbation(
     )
 
     def init_fn(params: optax.Params) -> optax.OptState:
+        if jax.tree.leaves(params):  # none in the placeholder of optax.tree.map_params
+            check_mask(_values(mask, params), params)
         values = jax.tree.leaves(_values(mask, params))
-        if values and not any(values):  # none for the placeholder of optax.tree.map_params
+        if values and not any(values):
             raise ValueError(
                 f"mask must be True for some of the weights, or nothing is perturbed; got {mask!r}."
             )

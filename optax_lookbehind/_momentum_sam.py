@@ -10,6 +10,7 @@ from optax_lookbehind._core.checks import (
     at_step,
     check_non_negative,
     check_positive,
+    check_state,
     check_transformation,
 )
 from optax_lookbehind._core.gradient_checks import check_like
@@ -108,6 +109,7 @@ def momentum_sam(
     ) -> tuple[optax.Updates, MomentumSAMState]:
         if params is None:
             raise ValueError("momentum_sam needs params: call update(grads, state, params).")
+        check_state(state, MomentumSAMState)
         w = momentum_sam_eval_params(state, params)
         u, optimizer_state = optimizer.update(updates, state.optimizer_state, w, **extra_args)
         rho_t = at_step("rho", rho, state.step, check_non_negative)

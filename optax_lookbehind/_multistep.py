@@ -17,6 +17,7 @@ from optax_lookbehind._core.checks import (
     check_count,
     check_devices,
     check_flag,
+    check_state,
     check_transformation,
 )
 from optax_lookbehind._core.protocol import init_perturbation
@@ -126,6 +127,7 @@ def multistep(
         averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, MultistepState]:
+        check_state(state, MultistepState)
         if not sharpness_aware:  # a policy's plain step
             return updates, next_state(state, updates, updates, params)
         gradient = bind_gradient(

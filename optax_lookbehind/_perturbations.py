@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from optax_lookbehind._core.checks import (
@@ -18,6 +17,7 @@ from optax_lookbehind._core.checks import (
     at_step,
     check_fraction,
     check_key,
+    check_mask,
     check_non_negative,
     check_positive,
     check_transformation,
@@ -185,7 +185,7 @@ def _scaling(params: optax.Params, eta: float, mask: Mask | None) -> Any:
         mask = mask(params)
     if mask is None:
         mask = True
-    _check_mask(mask, params)
+    check_mask(mask, params)
     return jax.tree.map(
         lambda scaled, subtree: jax.tree.map(
             lambda w: jnp.abs(w) + eta if scaled else jnp.ones_like(w), subtree
@@ -193,20 +193,6 @@ def _scaling(params: optax.Params, eta: float, mask: Mask | None) -> Any:
         mask,
         params,
     )
-
-
-def _check_mask(mask: Any, params: optax.Params) -> None:
-    wrong = [leaf for leaf in jax.tree.leaves(mask) if not isinstance(leaf, (bool, np.bool_))]
-    try:
-        jax.tree.map(lambda scaled, subtree: None, mask, params)
-    except ValueError:
-        wrong = [mask]
-    if wrong:
-        raise ValueError(
-            "mask must be a pytree of bools with the structure of params or a prefix of it, or a "
-            f"callable from params to one; got {wrong[0]!r}. (Under optax.inject_hyperparams a "
-            'callable mask needs static_args=("mask",).)'
-        )
 
 
 def _divide(grads: optax.Updates, length: jax.Array) -> optax.Updates:

@@ -69,6 +69,10 @@ def adaptive_policy(
     ``"var"`` and ``"threshold"`` read the statistics. Under ``jax.vmap`` over seeds both branches
     are computed, as for every ``jax.lax.cond``: the result is the same, but nothing is saved.
 
+    The norm is not scaled before it is squared, which would be another pass over the gradient: in
+    float32 a norm below about 1e-19 counts as zero, and one above 1e19 as infinite. A gradient that
+    is not finite, or has such a norm, takes a plain step and leaves the statistics as they are.
+
     Args:
       inner: any sharpness-aware transformation that emits a gradient, with the same ``axis_name``;
         around it :func:`reuse_direction` for AE-LookSAM.

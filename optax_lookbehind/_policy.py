@@ -9,8 +9,9 @@ import optax
 
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.axes import average
-from optax_lookbehind._core.checks import check_axis_name, check_transformation
+from optax_lookbehind._core.checks import check_axis_name, check_state, check_transformation
 from optax_lookbehind._core.eager import branch
+from optax_lookbehind._core.gradient_checks import check_like
 from optax_lookbehind._core.protocol import check_emits_gradient, reject_gradients
 from optax_lookbehind._core.types import AveragedGradient, AxisName, Decide, GradFn
 
@@ -104,12 +105,14 @@ def policy(
         averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, PolicyState]:
+        check_state(state, PolicyState)
         if sharpness_aware:
             averaged = average(updates, axis_name, averaged)
         else:  # the plain step of an enclosing policy, which passes the mean
             averaged = AveragedGradient(updates, updates, axis_name)
-        apply_inner, decision_state = decide(state.decision_state, state.step, averaged.mean)
-        apply_inner = jnp.asarray(apply_inner, bool)
+        decision = decide(state.decision_state, state.step, averaged.mean)
+        _check_decision(decision, state.decision_state)
+        apply_inner, decision_state = jnp.asarray(decision[0], bool), decision[1]
         extra_args["averaged"] = averaged
 
         def sharp() -> tuple[optax.Updates, optax.OptState]:
@@ -142,3 +145,15 @@ def policy(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _check_decision(decision: Any, decision_state: Any) -> None:
+    """Raises unless ``decide`` has returned a bool scalar and a state like the one before."""
+    if not (isinstance(decision, tuple) and len(decision) == 2):
+        raise ValueError(f"decide must return (apply_inner, decision_state), got {decision!r}.")
+    if jnp.ndim(decision[0]) != 0:
+        raise ValueError(
+            "decide must return a bool scalar as apply_inner, got an array of shape "
+            f"{jnp.shape(decision[0])}."
+        )
+    check_like(decision_state, "the decision_state of decide", decision[1], "the one before")

@@ -12,6 +12,7 @@ from optax_lookbehind._core.checks import (
     at_step,
     check_axis_name,
     check_non_negative,
+    check_state,
     check_transformation,
 )
 from optax_lookbehind._core.protocol import check_emits_gradient
@@ -119,6 +120,7 @@ def reuse_direction(
         averaged: AveragedGradient | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, ReuseDirectionState]:
+        check_state(state, ReuseDirectionState)
         if sharpness_aware:
             averaged = average(updates, axis_name, averaged)
             g = averaged.mean

@@ -13,6 +13,7 @@ from optax_lookbehind._core.checks import (
     at_step,
     check_non_negative,
     check_positive,
+    check_state,
     check_transformation,
 )
 from optax_lookbehind._core.tree import add_scale, as_accumulator, norm, scale, sub
@@ -113,6 +114,7 @@ def wsam_decoupled(
         grad_fn: GradFn | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, WSAMDecoupledState]:
+        check_state(state, WSAMDecoupledState)
         averaged = average(updates, axis_name, None)
         g_s, sam_state = sam.update(
             updates, state.sam_state, params, grad_fn=grad_fn, averaged=averaged

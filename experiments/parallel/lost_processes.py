@@ -1,9 +1,10 @@
-"""The end of a process of which another one is gone, in one line."""
+"""The end of one of several processes, in one line: after an error, or when another one is gone."""
 
 import os
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +55,22 @@ def ended() -> Iterator[None]:
         # Through the reporter, which knows whether JAX has said so at the same time.
         os.write(2, line.encode())
         os._exit(1)  # not sys.exit: it would wait for the lost process
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Ends this process at once after an error: JAX would wait for the others, and they for it."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if not jax.distributed.is_initialized():
+            raise
+        if isinstance(error, SystemExit):
+            print(error.code, file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def _is_of_jax(error: BaseException | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _INT32_MAX = 2**31 - 1  # steps are counted in int32
 
@@ -111,6 +112,30 @@ def check_transformation(name: str, value: Any, hint: str = "") -> None:
         raise ValueError(f"{name} must be an optax.GradientTransformation, got {value!r}.{hint}")
 
 
+def check_state(state: Any, kind: type) -> None:
+    """Raises unless ``state`` is of the type that the ``init`` of a method returns."""
+    if not isinstance(state, kind):
+        raise ValueError(
+            f"state must be the {kind.__name__} that init or the last update returned, got "
+            f"{type(state).__name__}: is it of another transformation, or of a part of a chain?"
+        )
+
+
+def check_mask(mask: Any, params: Any) -> None:
+    """Raises unless ``mask`` is a pytree of bools like ``params``, or a prefix of it."""
+    wrong = [leaf for leaf in jax.tree.leaves(mask) if not isinstance(leaf, (bool, np.bool_))]
+    try:
+        jax.tree.map(lambda selected, subtree: None, mask, params)
+    except ValueError:
+        wrong = [mask]
+    if wrong:
+        raise ValueError(
+            "mask must be a pytree of bools with the structure of params or a prefix of it, or a "
+            f"callable from params to one; got {wrong[0]!r}. (Under optax.inject_hyperparams a "
+            'callable mask needs static_args=("mask",).)'
+        )
+
+
 def as_key(key: int | jax.Array) -> jax.Array:
     """A ``jax.random.key`` from a seed, or a clone of the key: the state may be donated."""
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -125,6 +150,9 @@ def check_key(key: Any) -> None:
     accepted = (int, jnp.integer, jax.dtypes.prng_key)
     if getattr(key, "ndim", 0) != 0 or not any(jnp.issubdtype(dtype, t) for t in accepted):
         raise ValueError(f"key must be an integer seed or a jax.random.key, got {key!r}.")
+    # Beyond 32 bits jax.random.key folds seeds onto each other: 2**32 gives the key of 0.
+    if dtype is int and not -(2**31) <= key < 2**32:
+        raise ValueError(f"key must be a seed of 32 bits, in [-2**31, 2**32), got {key!r}.")
 
 
 def as_float(value: Any) -> float:

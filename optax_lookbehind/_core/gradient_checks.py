@@ -74,6 +74,21 @@ def check_gradient(params: Any, name: str, grads: Any) -> None:
                 f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {_dtype_name(given)} for "
                 f"params of dtype {weight}. Keep integers, counters and keys out of params."
             )
+        if not _promotes(given):
+            raise ValueError(
+                f"{name} must have leaves that JAX promotes to float32; at "
+                f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {given}. Keep weights of "
+                "fewer than 16 bits in a wider type."
+            )
+
+
+def _promotes(dtype: Any) -> bool:
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            jnp.promote_types(dtype, jnp.float32)
+    except jax.dtypes.TypePromotionError:
+        return False
+    return True
 
 
 def _same_tree(first: Any, second: Any) -> bool:

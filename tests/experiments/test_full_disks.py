@@ -39,6 +39,34 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.fixture
+def volume(tmp_path):
+    """A volume of a file system that has quotas."""
+    if os.geteuid() or not shutil.which("mkfs.btrfs"):
+        pytest.skip("a quota needs root and btrfs-progs")
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    folder.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, folder], check=False).returncode:
+        pytest.skip("the kernel cannot mount btrfs")
+    subprocess.run(["btrfs", "quota", "enable", folder], check=True)
+    command = ["btrfs", "subvolume", "create", folder / "volume"]
+    subprocess.run(command, check=True, capture_output=True)
+    yield folder / "volume"
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def no_quota_left(volume):
+    """Lowers the quota of a volume below what is in it."""
+    limit = ["btrfs", "qgroup", "limit"]
+    subprocess.run([*limit, "1", volume], check=True)
+    yield
+    subprocess.run([*limit, "none", volume], check=True)
+
+
 @contextlib.contextmanager
 def full(folder, left=0):
     """Fills a disk, with a few bytes left."""
@@ -73,7 +101,7 @@ def no_more_files():
 
 
 def no_large_files(size=100_000):
-    """Allows no files beyond a size, which is also how a quota shows."""
+    """Allows no files beyond a size."""
     return limited(resource.RLIMIT_FSIZE, size)
 
 
@@ -128,7 +156,7 @@ FAULTS = {
     "full": (full, NO_SPACE),
     "nearly full": (lambda disk: full(disk, 50_000), NO_SPACE),
     "read-only": (read_only, "Read-only file system"),
-    "quota": (lambda disk: no_large_files(), "File too large"),
+    "large files": (lambda disk: no_large_files(), "File too large"),
     "open files": (lambda disk: no_more_files(), "Too many open files"),
 }
 
@@ -148,6 +176,21 @@ def test_a_broken_disk_ends_a_run_with_one_line(
         message = stopped(config, workdir)
     assert reason in message
     assert str(disk) in message
+    assert "\n" not in message
+    assert "Traceback" not in capfd.readouterr().err
+    assert_goes_on(config, workdir, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_an_exhausted_quota_ends_a_run_with_one_line(
+    epoch, config, volume, expected, monkeypatch, capfd
+):
+    workdir = volume / "run"
+    with after_epoch(epoch, lambda: no_quota_left(volume), monkeypatch):
+        message = stopped(config, workdir)
+    assert "Disk quota exceeded" in message
+    assert str(volume) in message
     assert "\n" not in message
     assert "Traceback" not in capfd.readouterr().err
     assert_goes_on(config, workdir, expected)

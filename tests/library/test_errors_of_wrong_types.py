@@ -150,3 +150,74 @@ def test_the_check_of_a_setup_names_gradients_beyond_float32(size, word):
     w = jnp.array([1.0, 2.0])
     problem, _ = ol.check_grad_fn(lambda p, i: size * p, w, size * w)  # of both gradients
     assert f"too {word}" in problem
+
+
+STATEFUL = {
+    **METHODS,
+    "momentum_sam": lambda: ol.momentum_sam(optax.sgd(0.1, momentum=0.9), 0.1),
+    "wsam_decoupled": lambda: ol.wsam_decoupled(optax.sgd(0.1), 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("method", STATEFUL)
+@pytest.mark.parametrize("state", [None, (), {}, optax.sgd(0.1).init(jnp.ones(2)), "chain"])
+def test_the_state_of_something_else_raises(method, state):
+    w, tx = jnp.ones(2), STATEFUL[method]()
+    if state == "chain":  # of which the method is a part
+        state = optax.chain(tx, optax.sgd(0.1)).init(w)
+    with pytest.raises(ValueError, match=rf"^state must be the .*State .*{type(state).__name__}"):
+        tx.update(w, state, w, grad_fn=lambda p, i: p)
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (None, "decide must return (apply_inner, decision_state), got None"),
+        (True, "decide must return (apply_inner, decision_state), got True"),
+        ((True, (), ()), "decide must return (apply_inner, decision_state), got (True"),
+        ((jnp.ones(2, bool), jnp.zeros(2)), "decide must return a bool scalar as apply_inner"),
+        ((True, jnp.zeros(3)), "the decision_state of decide must have"),
+        ((True, None), "the decision_state of decide must have"),
+    ],
+)
+def test_a_decision_of_another_form_raises(decision, words):
+    tx, w = ol.policy(ol.sam(0.1), lambda p: jnp.zeros(2), lambda *_: decision), jnp.ones(2)
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("mask", ["a", None, 1, {"a": True}, {"a": True, "b": "x"}, [True, True]])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda mask: ol.sam_on(0.1, mask),
+        lambda mask: ol.sam_on(0.1, lambda params: mask),
+        lambda mask: ol.asam(0.1, mask=lambda params: mask),
+    ],
+    ids=["sam_on", "callable", "asam"],
+)
+def test_a_mask_of_another_form_raises(make, mask, request):
+    if mask is None and "asam" in request.node.name:
+        return  # no mask
+    w = {"a": jnp.ones(2), "b": jnp.ones(3)}
+    tx = make(mask)
+    with pytest.raises(ValueError, match=r"^mask must be a pytree of bools"):
+        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
+
+
+@pytest.mark.parametrize("key", [2**32, 2**64, 2**70, -(2**31) - 1])
+@pytest.mark.parametrize(
+    "make", [lambda key: ol.ss_sam(0.1, 0.5, key=key), lambda key: ol.esam(0.1, key=key)]
+)
+def test_seeds_that_jax_would_fold_onto_others_raise(make, key):
+    with raises("key", key):
+        make(key)
+    make(2**32 - 1)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.int4])
+def test_dtypes_that_are_not_promoted_raise(dtype):
+    tx, w = ol.sam(0.1), {"a": jnp.ones(2, dtype)}
+    with pytest.raises(ValueError, match=rf"'a'.*{jnp.dtype(dtype).name}.*fewer than 16 bits"):
+        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)

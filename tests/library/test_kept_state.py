@@ -82,3 +82,18 @@ def test_a_nan_does_not_enter_a_filters_mean(make):
     (*_, after), state = steps(make(0.1), [curved, broken, curved])
     assert jnp.isfinite(after).all()
     np.testing.assert_allclose(optax.tree.get(state, "mean"), curved(W, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25, np.inf, np.nan])
+def test_norms_beyond_float32_leave_an_adaptive_policy_as_documented(size):
+    tx = ol.adaptive_policy(ol.sam(0.1), total_steps=10)
+    of_size = lambda p, i: size * p
+    (plain,), state = steps(tx, [of_size])
+    np.testing.assert_array_equal(plain, of_size(W, 0))
+    assert optax.tree.get(state, "applied") == 0
+    statistics = optax.tree.get(state, "decision_state")
+    if size == 1e-25:  # as a zero gradient
+        _, zero = steps(tx, [lambda p, i: 0 * p])
+        assert statistics == optax.tree.get(zero, "decision_state")
+    else:
+        assert statistics == optax.tree.get(tx.init(W), "decision_state")
