@@ -57,10 +57,11 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
+        stack.enter_context(lost_processes.ended())  # while the last checkpoint is written
         checkpoints = stack.enter_context(
             Checkpoints(folder, config.keep_every, pipeline.steps_per_epoch)
         )
-        stack.enter_context(lost_processes.ended())
+        stack.enter_context(lost_processes.ended())  # before: no checkpoint is waited for
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])

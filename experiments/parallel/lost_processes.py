@@ -13,6 +13,8 @@ from absl import logging
 
 from experiments.parallel import native_errors
 
+_COLLECTIVE = re.compile(r"\b(Gloo|NCCL|coordination_?service)\b", re.IGNORECASE)
+
 _reporter: subprocess.Popen | None = None
 
 
@@ -76,7 +78,8 @@ def without_waiting() -> Iterator[None]:
 def _is_of_jax(error: BaseException | None) -> bool:
     """Whether a collective or a barrier failed."""
     while error is not None:
-        if isinstance(error, jax.errors.JaxRuntimeError):
+        # Orbax and TensorStore pass on the text only.
+        if isinstance(error, jax.errors.JaxRuntimeError) or _COLLECTIVE.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -6,7 +6,6 @@ from absl import flags
 from experiments.parallel import lost_processes
 
 _MAX_PORT = 2**16 - 1
-_HEARTBEAT_SECONDS = 20  # without a sign of life until a process counts as lost
 _MAX_LENGTH = 200  # of JAX's explanation
 
 _COORDINATOR = flags.DEFINE_string(
@@ -19,6 +18,9 @@ _COUNT = flags.DEFINE_integer("process_count", None, "Several hosts: number of p
 _ID = flags.DEFINE_integer("process_id", None, "Several hosts: id of this process, from 0.")
 _TIMEOUT = flags.DEFINE_integer(
     "connect_timeout", 120, "Several hosts: seconds to wait for the others at the start.", 1
+)
+_HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat_timeout", 20, "Several hosts: seconds of silence until a process counts as gone.", 1
 )
 
 
@@ -74,7 +76,7 @@ def _initialize(
             count,
             process_id,
             initialization_timeout=_TIMEOUT.value,
-            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT.value,
         )
     except RuntimeError as error:  # an address in use
         reason = " ".join(str(error).split())[:_MAX_LENGTH]

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 _SERVICE = re.compile(r"[EF]\d{4} .*(coordination_service|client\.h)")
 _FATAL = "Terminating process because the JAX distributed service"
 _END = "*** Check failure stack trace"
-_CHATTER = re.compile(r"\[Gloo\] Rank \d+ is connected")
 GONE = "gone; the same commands resume after the last checkpoint"
 _MAX_LENGTH = 200  # of JAX's explanation
 
@@ -32,7 +31,7 @@ def filtered(lines: Iterable[str], seconds: int) -> Iterator[str]:
             return
         if held or _SERVICE.match(line):
             held.append(line)
-        elif not _CHATTER.match(line):
+        else:
             yield line
         if line.startswith(_END):
             break
