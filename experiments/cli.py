@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
@@ -35,8 +36,16 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turns user errors into an exit message without a traceback."""
     try:
         yield
-    except (OSError, ValueError, *kinds) as error:  # type: ignore[misc]
-        sys.exit(f"error: {error}")
+    except (OSError, ValueError, MemoryError, *kinds) as error:  # type: ignore[misc]
+        sys.exit(f"error: {error or type(error).__name__}")
+    except jax.errors.JaxRuntimeError as error:
+        first_line = str(error).partition("\n")[0]
+        if not first_line.startswith("RESOURCE_EXHAUSTED"):
+            raise
+        sys.exit(
+            f"error: {first_line} A smaller batch_size, eval_batch_size or model needs less; more "
+            "microbatches do, too."
+        )
 
 
 class Interrupted(BaseException):
@@ -126,14 +135,15 @@ def run(
         argv = [argv[0], f"--config={default}", *argv[1:]]
     parser = ConfigParser()
     # Accept unknown keys here; `_check_keys` rejects them with the list of valid ones.
-    config = config_flags.DEFINE_config_file(
-        "config",
-        default,
-        "Setup, or Python file with a get_config(); --config.key=value changes a key.",
-        lock_config=False,
-        accept_new_attributes=True,
-        sys_argv=argv,
-    )
+    with user_errors(flags.Error):  # of --flagfile
+        config = config_flags.DEFINE_config_file(
+            "config",
+            default,
+            "Setup, or Python file with a get_config(); --config.key=value changes a key.",
+            lock_config=False,
+            accept_new_attributes=True,
+            sys_argv=argv,
+        )
     flags.FLAGS["config"].parser = parser
     workdir = flags.DEFINE_string("workdir", None, "Folder for the results; made if missing.")
     if _HELP & set(argv):

@@ -1,7 +1,7 @@
 """Config files by name or path, and look-ups of the names in a config."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -46,6 +46,20 @@ def import_function(kind: str, path: str) -> Any:
             f"{near_miss(name, vars(module))}."
         )
     return function
+
+
+def call(kind: str, name: str, function: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Calls a function that a config names.
+
+    Raises:
+      ValueError: if it does not take these arguments. Its own errors are raised as they are.
+    """
+    try:
+        return function(*args, **options)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # raised within the function
+        raise ValueError(f"{kind} {name!r} cannot be called: {error}.") from error
 
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> str:

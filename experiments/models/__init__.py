@@ -11,6 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from experiments.configs.lookup import import_function, unknown
+from experiments.configs.validation import shown
 from experiments.models import initializers
 from experiments.models.dropout import remove_streams
 from experiments.models.pyramidnet import PyramidNet
@@ -68,6 +69,9 @@ def names() -> list[str]:
     return [*sorted(MODELS), *_NUMBERED]
 
 
+_MAX_SIZE = 10_000  # of a depth, a width or a patch in a model's name
+
+
 def find(name: str) -> Callable[..., nnx.Module]:
     """The function that makes a model, ``(num_classes, channels, *, rngs) -> model``.
 
@@ -85,12 +89,14 @@ def find(name: str) -> Callable[..., nnx.Module]:
     name = str(name)  # None if the config has none
     if ":" in name:
         return import_function("model", name)
-    if wrn := re.fullmatch(r"wrn(\d+)_(\d+)", name):
+    if any(int(number) > _MAX_SIZE for number in re.findall(r"[0-9]+", name)):
+        raise ValueError(f"model must have no number above {_MAX_SIZE}, got {shown(name)}.")
+    if wrn := re.fullmatch(r"wrn([0-9]+)_([0-9]+)", name):
         depth, width = map(int, wrn.groups())
         return partial(WideResNet, depth=depth, width=width)
-    if vit := re.fullmatch(r"vit_([bs])(\d+)", name):
+    if vit := re.fullmatch(r"vit_([bs])([0-9]+)", name):
         return partial(ViT, patch_size=int(vit[2]), **_VITS[vit[1]])  # type: ignore[arg-type]
-    if cnn := re.fullmatch(r"cnn(\d+)_(\d+)_(\d+)", name):
+    if cnn := re.fullmatch(r"cnn([0-9]+)_([0-9]+)_([0-9]+)", name):
         convolutions, width, hidden = map(int, cnn.groups())
         return partial(StridedCNN, convolutions=convolutions, width=width, hidden=hidden)
     if name not in MODELS:

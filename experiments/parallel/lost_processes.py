@@ -78,8 +78,11 @@ def without_waiting() -> Iterator[None]:
 def _is_of_jax(error: BaseException | None) -> bool:
     """Whether a collective or a barrier failed."""
     while error is not None:
+        text = str(error)
+        if text.startswith("RESOURCE_EXHAUSTED"):  # this process has no memory left
+            return False
         # Orbax and TensorStore pass on the text only.
-        if isinstance(error, jax.errors.JaxRuntimeError) or _COLLECTIVE.search(str(error)):
+        if isinstance(error, jax.errors.JaxRuntimeError) or _COLLECTIVE.search(text):
             return True
         error = error.__cause__ or error.__context__
     return False

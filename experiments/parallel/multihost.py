@@ -1,11 +1,14 @@
 """Flags of the processes of a run on several hosts, and the connection between them."""
 
+import re
+
 import jax
 from absl import flags
 
 from experiments.parallel import lost_processes
 
 _MAX_PORT = 2**16 - 1
+_MAX_COUNT = 1_000_000
 _MAX_LENGTH = 200  # of JAX's explanation
 
 _COORDINATOR = flags.DEFINE_string(
@@ -51,13 +54,13 @@ def connect() -> None:
 
 
 def _check(coordinator: str, count: int, process_id: int) -> None:
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
+    address = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", coordinator)
+    if not address or not 1 <= int(address[1]) <= _MAX_PORT:
         raise ValueError(
             f"--coordinator must be host:port with a port in [1, {_MAX_PORT}], got {coordinator!r}."
         )
-    if count < 1:
-        raise ValueError(f"--process_count must be >= 1, got {count}.")
+    if not 1 <= count <= _MAX_COUNT:
+        raise ValueError(f"--process_count must be in [1, {_MAX_COUNT}], got {count}.")
     if not 0 <= process_id < count:
         raise ValueError(f"--process_id must be in [0, {count}), got {process_id}.")
 

@@ -48,7 +48,7 @@ def volume(tmp_path):
     folder.mkdir()
     with open(image, "wb") as file:
         file.truncate(128 << 20)
-    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True, capture_output=True)
     if subprocess.run(["mount", "-o", "loop", image, folder], check=False).returncode:
         pytest.skip("the kernel cannot mount btrfs")
     subprocess.run(["btrfs", "quota", "enable", folder], check=True)
@@ -61,10 +61,11 @@ def volume(tmp_path):
 @contextlib.contextmanager
 def no_quota_left(volume):
     """Lowers the quota of a volume below what is in it."""
-    limit = ["btrfs", "qgroup", "limit"]
-    subprocess.run([*limit, "1", volume], check=True)
+    # The first volume of a file system has the number 256; nothing can be changed from within it.
+    group, parent = "0/256", volume.parent
+    subprocess.run(["btrfs", "qgroup", "limit", "1", group, parent], check=True)
     yield
-    subprocess.run([*limit, "none", volume], check=True)
+    subprocess.run(["btrfs", "qgroup", "limit", "none", group, parent], check=True)
 
 
 @contextlib.contextmanager

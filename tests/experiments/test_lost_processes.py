@@ -107,10 +107,14 @@ def test_errors_of_collectives_mean_a_lost_process(error, monkeypatch, capfd):
     assert capfd.readouterr().err == f"error: process 1 is {GONE}\n"
 
 
-def test_other_errors_pass(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [OSError("the disk is full"), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")],
+)
+def test_other_errors_pass(error, monkeypatch):
     monkeypatch.setattr("jax.process_count", lambda: 2)
-    with pytest.raises(OSError, match="disk"), ended():
-        raise OSError("the disk is full")
+    with pytest.raises(type(error), match=str(error)), ended():
+        raise error
 
 
 def free_port():
