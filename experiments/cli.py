@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import Any
 
 import jax
@@ -160,7 +160,7 @@ def run(
             flag: Any = flags.FLAGS["config"]
             _check_keys(flag.override_values, parser.keys)
             if len(positional) > 1:
-                raise ValueError(f"unexpected arguments: {' '.join(positional[1:])}.")
+                raise ValueError(f"unexpected arguments: {shorten(' '.join(positional[1:]), 80)}.")
         return positional
 
     def call_main(argv: list[str]) -> None:

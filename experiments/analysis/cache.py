@@ -4,12 +4,14 @@ import argparse
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from experiments.analysis.groups import to_json_types
 from experiments.analysis.measure import Measure, RunResult
 from experiments.analysis.runs import Run
 from experiments.storage import disk
+from experiments.training import run_dir
 
 # Options that every measure depends on.
 _COMMON = ("batchnorm", "data_dir", "epoch", "examples", "m", "test_examples")
@@ -42,8 +44,8 @@ def measure_once(
     )
     text = json.dumps(key, sort_keys=True, default=str)
     file = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
+    with suppress(FileNotFoundError, ValueError):  # there is none, or it is damaged
+        return run_dir.read_json(file)
     result = to_json_types(measure.compute(run, runs, options))
     file.parent.mkdir(parents=True, exist_ok=True)
     disk.write_text(file, json.dumps(result, allow_nan=False))

@@ -63,13 +63,16 @@ _CONTINUAL_RESULT = "continual.json"
 
 def _continual_finished(workdir: Path, config: ConfigDict) -> bool:
     del config
-    return (workdir / _CONTINUAL_RESULT).exists()
+    try:
+        return isinstance(run_dir.read_json(workdir / _CONTINUAL_RESULT), dict)
+    except (OSError, ValueError):  # missing or damaged: the command writes it anew
+        return False
 
 
 def _continual_read(workdir: Path) -> tuple[History, Mapping[str, Any]]:
     metrics = workdir / run_dir.METRICS
     history = run_dir.read_lines(metrics) if metrics.exists() else []
-    return history, json.loads((workdir / _CONTINUAL_RESULT).read_text(encoding="utf-8"))
+    return history, run_dir.read_json(workdir / _CONTINUAL_RESULT)
 
 
 COMMANDS: Mapping[str, Command] = {

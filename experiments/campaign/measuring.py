@@ -43,11 +43,21 @@ class Measurement(NamedTuple):
     @property
     def is_done(self) -> bool:
         """Whether there is a result, or none is possible because the run diverged."""
-        return self.run.diverged or self.file.exists()
+        return self.run.diverged or self._stored() is not None
 
     def read(self) -> RunResult:
         """The result."""
-        return run_dir.read_lines(self.file)[0]
+        result = self._stored()
+        if result is None:
+            raise ValueError(f"{self.file} is missing or damaged.")
+        return result
+
+    def _stored(self) -> RunResult | None:
+        """The result, if there is a whole one."""
+        try:
+            return next(iter(run_dir.read_lines(self.file)), None)
+        except (FileNotFoundError, ValueError):
+            return None
 
 
 def measure_all(measurements: Iterable[Measurement], data_dir: str | None) -> None:

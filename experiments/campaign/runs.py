@@ -49,9 +49,11 @@ class Run(NamedTuple):
 
     @property
     def epochs_done(self) -> int:
-        """Number of epochs in its log."""
-        file = self.path / run_dir.METRICS
-        return len(run_dir.read_lines(file)) if file.exists() else 0
+        """Number of epochs in its log; of a damaged one, which the run writes anew, none."""
+        try:
+            return len(run_dir.read_lines(self.path / run_dir.METRICS))
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def command_line(self) -> str:
         """The command that does this run, for a shell."""

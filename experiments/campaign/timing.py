@@ -1,6 +1,5 @@
 """Seconds that a gradient takes on this machine."""
 
-import json
 import platform
 import sys
 import time
@@ -19,7 +18,7 @@ from experiments.data.text.buckets import Pairs
 from experiments.tasks.classification import cross_entropy
 from experiments.tasks.translation import translation
 from experiments.tasks.translation_setup import make_model
-from experiments.training.run_dir import write_lines
+from experiments.training.run_dir import read_json, write_lines
 
 _TIMED_PIXELS = 8 * 32 * 32  # of a timed batch on a CPU; larger batches are extrapolated from it
 _TIMED_TOKENS = 1024  # likewise
@@ -36,7 +35,7 @@ def gradient_seconds(config: ConfigDict, file: Path) -> float:
     """
     device = jax.devices()[0]
     key = f"{platform.node()} {device.device_kind} {_identity(config)}"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known = read_json(file) if file.exists() else {}
     if key not in known:
         print(f"Measuring a gradient: {_identity(config)}", file=sys.stderr, flush=True)
         known[key] = _measure_text(config) if _is_text(config) else _measure_images(config)

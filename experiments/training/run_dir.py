@@ -66,7 +66,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
       OSError, ValueError: if the file cannot be read, or a value has another type than a config's.
     """
     path = workdir / CONFIG
-    values = _read_json(path, path.read_bytes())
+    values = read_json(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold the config of a run, got {shown(values)}.")
     for key in values:
@@ -141,7 +141,7 @@ def _canonical(text: str) -> str:
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Saves the config, and the versions of packages if they have changed."""
     path = workdir / VERSIONS
-    versions = _read_json(path, path.read_bytes()) if path.exists() else []
+    versions = read_json(path) if path.exists() else []
     if not isinstance(versions, list):
         raise ValueError(f"{path} must hold a list, got {shown(versions)}.")
     now = installed_versions()
@@ -188,6 +188,11 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(config.to_json())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; a ValueError that names the file if it is damaged."""
+    return _read_json(path, path.read_bytes())
 
 
 def _read_json(source: object, text: bytes) -> Any:

@@ -7,7 +7,10 @@ import sys
 import pytest
 
 from experiments.campaign.commands import COMMANDS
+from experiments.campaign.measuring import Measurement
+from experiments.campaign.runs import Run
 from experiments.configs import digits
+from experiments.recipes.recipe import MeasureSpec
 from experiments.storage.lock import claimed, only_writer
 from experiments.training import run_dir
 
@@ -178,3 +181,41 @@ def test_a_process_may_write_to_the_folder_that_it_has_claimed(tmp_path):
         assert mine
     with only_writer(tmp_path), claimed(tmp_path) as again:
         assert not again
+
+
+DAMAGED_RESULTS = ["", "{", "[]x", "\x00"]
+
+
+@pytest.mark.parametrize("content", [*DAMAGED_RESULTS, "[]", "3"])
+def test_a_continual_run_with_a_damaged_result_is_not_finished(content, tmp_path, config):
+    finished, path = COMMANDS["continual"].finished, tmp_path / "continual.json"
+    assert not finished(tmp_path, config)
+    path.write_text(content)
+    assert not finished(tmp_path, config)
+    path.write_text("{}")
+    assert finished(tmp_path, config)
+
+
+@pytest.mark.parametrize("content", DAMAGED_RESULTS)
+def test_a_damaged_measurement_is_taken_again(content, tmp_path):
+    run = Run(COMMANDS["train"], digits.get_config(), tmp_path)
+    measurement = Measurement(run, MeasureSpec("training", ()))
+    assert not measurement.is_done
+    measurement.file.parent.mkdir()
+    run_dir.write_lines(measurement.file, [{"value": 1}])
+    assert measurement.is_done
+    assert measurement.read() == {"value": 1}
+    measurement.file.write_text(content)
+    assert not measurement.is_done
+    with pytest.raises(ValueError, match="missing or damaged") as error:
+        measurement.read()
+    assert_one_line(error, measurement.file)
+
+
+def test_a_damaged_log_counts_no_epochs(tmp_path):
+    run = Run(COMMANDS["train"], digits.get_config(), tmp_path)
+    assert run.epochs_done == 0
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    assert run.epochs_done == 1
+    (tmp_path / "metrics.jsonl").write_text("{\n{\n")
+    assert run.epochs_done == 0
