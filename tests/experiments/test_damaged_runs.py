@@ -21,11 +21,15 @@ NEWEST = Path("checkpoints/2")
 UNREAD = {NEWEST / "_CHECKPOINT_METADATA", NEWEST / "commit_success.txt"}
 
 
-@pytest.fixture(scope="module")
-def run(_tiny_model):
-    """A config with its trainers and data, which every command of this module shares."""
+@pytest.fixture(scope="module", params=[None, 3], ids=["epochs", "steps"])
+def run(request, _tiny_model):
+    """A config with its trainers and data, which all commands share.
+
+    The checkpoint before the last one is that of an epoch, or of a step within the last one.
+    """
     config = digits.get_config()
     config.update(model="dense", epochs=2, batch_size=256, train_examples=512, method="ae_sam")
+    config.save_every_steps = request.param
     made = make_run(config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "make_run", lambda config: made)
@@ -37,6 +41,8 @@ def finished(run, tmp_path_factory):
     """The workdir of the undamaged run."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     train.main(run[0], workdir, show_progress=False)
+    before = "1" if run[0].save_every_steps is None else "1+1"
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} == {before, "2"}
     return workdir
 
 
