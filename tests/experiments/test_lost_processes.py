@@ -178,10 +178,11 @@ def pair(pytestconfig, tmp_path):
         each.process.kill()
 
 
+# A line of process 0, and seconds after it. That of an epoch comes before its checkpoint.
 MOMENTS = {
-    "before the first step": "SAM: compiling",
-    "in an epoch": "SAM, epoch 2/",
-    "in a later epoch": "SAM, epoch 9/",
+    "before the first step": ("SAM: compiling", 0),
+    "between epochs": ("SAM, epoch 2/", 0),
+    "in an epoch": ("SAM, epoch 9/", 0.1),
 }
 
 
@@ -191,7 +192,9 @@ MOMENTS = {
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
 def test_a_signal_to_one_process_ends_both(name, code, number, moment, pair, tmp_path):
     processes = pair()
-    processes[0].wait_for(MOMENTS[moment])
+    line, seconds = MOMENTS[moment]
+    processes[0].wait_for(line)
+    time.sleep(seconds)
     processes[number].process.send_signal(getattr(signal, name))
     found, lines = processes[number].end(10)
     assert found == code

@@ -21,12 +21,13 @@ def start(workdir, cwd):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moment", ["compiling", "epoch 1/100", "epoch 3/100"])
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_ends_a_run_with_one_line(name, code, pytestconfig, tmp_path):
+def test_a_signal_ends_a_run_with_one_line(name, code, moment, pytestconfig, tmp_path):
     workdir = tmp_path / "run"
     process = start(workdir, pytestconfig.rootpath)
     for line in process.stderr:
-        if "epoch 3/100" in line:
+        if moment in line:
             break
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
@@ -38,9 +39,22 @@ def test_a_signal_ends_a_run_with_one_line(name, code, pytestconfig, tmp_path):
     done = int(last.split("has finished ")[1].split()[0])
 
     again = start(workdir, pytestconfig.rootpath)
-    assert again.stderr.readline() == f"Resuming after epoch {done}.\n"
+    first = f"Resuming after epoch {done}.\n" if done else "SGD: compiling\n"
+    assert again.stderr.readline() == first
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_libraries_are_imported_ends_without_a_word(name, pytestconfig, tmp_path):
+    process = start(tmp_path / "run", pytestconfig.rootpath)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == -getattr(signal, name)  # 130 or 143 in a shell
+    assert out == err == ""
 
 
 def interrupt(*args, **kwargs):
