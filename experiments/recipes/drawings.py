@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.recipes.recipe import CellResult, Quantity, Result
+from experiments.recipes.recipe import CellResult, Quantity, Result, Statistic
 from experiments.reporting import charts
 from experiments.reporting.charts import Series
 
@@ -26,7 +26,7 @@ def rows(key: str) -> Draw:
                 if key in each.statistics
             }
             if values:
-                charts.rows(axis, values, _quantity(result, key).label)
+                charts.rows(axis, values, quantity(result, key).label)
         return figure
 
     return draw
@@ -41,7 +41,7 @@ def lines(key: str, x_label: str, *, log_x: bool = False) -> Draw:
         for axis, column in zip(axes, result.columns, strict=True):
             cells = [each for each in result.of_column(column) if key in each.statistics]
             ticks = sorted({each.cell.x for each in cells if each.cell.x is not None})
-            for name, points in _by_series(cells).items():
+            for name, points in by_series(cells).items():
                 if points[0].cell.x is None:
                     mean, _ = _mean_and_std(points[0], key)
                     style = named[name]
@@ -55,7 +55,7 @@ def lines(key: str, x_label: str, *, log_x: bool = False) -> Draw:
                 axis.set_xscale("log")
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.minorticks_off()
-            axis.set(xlabel=x_label, ylabel=_quantity(result, key).label)
+            axis.set(xlabel=x_label, ylabel=quantity(result, key).label)
         charts.legend(figure, named)
         return figure
 
@@ -78,7 +78,7 @@ def curves(*keys: str, log_y: bool = False) -> Draw:
                     charts.curves(axis, {each.cell.row: points}, named)
             if log_y:
                 axis.set_yscale("log")
-            axis.set(xlabel="epoch", ylabel=_quantity(result, key).label)
+            axis.set(xlabel="epoch", ylabel=quantity(result, key).label)
         charts.legend(figure, named)
         return figure
 
@@ -92,6 +92,7 @@ def vectors(
     *,
     log_x: bool = False,
     log_y: bool = False,
+    by_x: bool = False,
 ) -> Draw:
     """Array quantities over another array quantity: a panel for each column and quantity.
 
@@ -100,24 +101,34 @@ def vectors(
       keys: the quantities.
       x_labels: label of the horizontal axis for each of them.
       log_x: logarithmic horizontal axes.
-      log_y: logarithmic vertical axes.
+      log_y: logarithmic vertical axes. Bars are then the range over seeds, which is positive.
+      by_x: panels for each value of ``Cell.x`` too, with a line for each series.
     """
 
     def draw(result: Result) -> Figure:
-        named = charts.named_styles(_rows(result))
+        named = charts.named_styles(_series_names(result) if by_x else _rows(result))
         labels = dict(zip(keys, x_labels, strict=True))
-        shown = [(c, k, label) for c in result.columns for k, label in labels.items()]
-        figure, axes = charts.panels([column for column, _, _ in shown])
-        for axis, (column, key, x_label) in zip(axes, shown, strict=True):
-            for each in result.of_column(column):
+        groups = (
+            _by_column_and_x(result) if by_x else {c: result.of_column(c) for c in result.columns}
+        )
+        shown = [(title, key, label) for title in groups for key, label in labels.items()]
+        figure, axes = charts.panels([title for title, _, _ in shown])
+        for axis, (title, key, x_label) in zip(axes, shown, strict=True):
+            y_label = quantity(result, key).label
+            for each in groups[title]:
                 if key in each.statistics:
                     found, x = each.statistics[key], each.statistics[x_key.format(key)].mean
-                    charts.lines(axis, {each.cell.row: Series(x, found.mean, found.std)}, named)
-            if log_x:
-                axis.set_xscale("log")
+                    error = _range_error(found) if log_y else found.std
+                    name = each.cell.series if by_x else each.cell.row
+                    charts.lines(axis, {name: Series(x, found.mean, error)}, named)
+                    if log_x:
+                        axis.set(xscale="log")
+                        axis.set_xticks(x, [f"{tick:g}" for tick in x], minor=False)
+                        axis.set_xticks([], minor=True)
             if log_y:
                 axis.set_yscale("log")
-            axis.set(xlabel=x_label, ylabel=_quantity(result, key).label)
+                y_label += "\n(bars: range over seeds)"
+            axis.set(xlabel=x_label, ylabel=y_label)
         charts.legend(figure, named)
         return figure
 
@@ -132,53 +143,14 @@ def scatter(x_key: str, y_key: str) -> Draw:
         figure, axes = charts.panels(result.columns)
         for axis, column in zip(axes, result.columns, strict=True):
             cells = [each for each in result.of_column(column) if x_key in each.statistics]
-            for name, points in _by_series(cells).items():
+            for name, points in by_series(cells).items():
                 points = sorted(points, key=lambda each: each.cell.x or 0.0)
                 x = _series(points, x_key, np.zeros(len(points)))
                 y = _series(points, y_key, x.y)
                 charts.scatter(axis, {name: y._replace(x_error=x.y_error)}, named)
-            labels = [_quantity(result, key).label for key in (x_key, y_key)]
+            labels = [quantity(result, key).label for key in (x_key, y_key)]
             axis.set(xlabel=labels[0], ylabel=labels[1])
         charts.legend(figure, named)
-        return figure
-
-    return draw
-
-
-def heat_maps(key: str, x_label: str, y_label: str, *, reference: Sequence[str] = ()) -> Draw:
-    """A heat map for each column and series over ``Cell.x`` and ``Cell.y``.
-
-    Args:
-      key: the quantity.
-      x_label: label of the horizontal axis.
-      y_label: label of the vertical axis.
-      reference: rows without coordinates; white is the mean of the one that shares its last letters
-        with the series (Lookbehind-SAM: SAM).
-    """
-
-    def draw(result: Result) -> Figure:
-        maps = {
-            (column, series): points
-            for column in result.columns
-            for series, points in _by_series(result.of_column(column)).items()
-            if points[0].cell.y is not None
-        }
-        figure, axes = charts.panels([f"{series}: {column}" for column, series in maps])
-        for axis, ((column, series), points) in zip(axes, maps.items(), strict=True):
-            xs = sorted({each.cell.x for each in points if each.cell.x is not None})
-            ys = sorted({each.cell.y for each in points if each.cell.y is not None})
-            values = np.full((len(ys), len(xs)), np.nan)
-            for each in points:
-                x, y = each.cell.x, each.cell.y
-                if key in each.statistics and not each.diverged and x is not None and y is not None:
-                    values[ys.index(y), xs.index(x)] = each.statistics[key].mean
-            center = _reference(result.of_column(column), reference, series, key)
-            if np.isfinite(values).any():
-                decimals = _quantity(result, key).decimals
-                charts.heat_map(axis, xs, ys, values, center, min(decimals, 1))
-            axis.set(xlabel=x_label, ylabel=y_label)
-            if center is not None:
-                axis.set_title(f"{axis.get_title()}\nwhite: {center:.1f}", fontsize=10)
         return figure
 
     return draw
@@ -228,22 +200,26 @@ def _series_names(result: Result) -> list[str]:
     return list(dict.fromkeys(each.cell.series for each in result.cells))
 
 
-def _by_series(cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+def _by_column_and_x(result: Result) -> dict[str, list[CellResult]]:
+    groups: dict[str, list[CellResult]] = {}
+    for each in result.cells:
+        groups.setdefault(f"{each.cell.column}, rho = {each.cell.x:g}", []).append(each)
+    return groups
+
+
+def _range_error(found: Statistic) -> np.ndarray:
+    """Distances of the mean to the smallest and to the largest value, ``[2, ...]``."""
+    return np.stack([found.mean - found.values.min(0), found.values.max(0) - found.mean])
+
+
+def by_series(cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """The cells of each series."""
     by_series: dict[str, list[CellResult]] = {}
     for each in cells:
         by_series.setdefault(each.cell.series, []).append(each)
     return by_series
 
 
-def _quantity(result: Result, key: str) -> Quantity:
-    return next(quantity for quantity in result.recipe.quantities if quantity.key == key)
-
-
-def _reference(
-    cells: Sequence[CellResult], rows: Sequence[str], series: str, key: str
-) -> float | None:
-    """The mean of the reference row whose name ends the series' name after a dash."""
-    for each in cells:
-        if each.cell.row in rows and series.endswith(f"-{each.cell.row}"):
-            return float(each.statistics[key].mean) if key in each.statistics else None
-    return None
+def quantity(result: Result, key: str) -> Quantity:
+    """The recipe's quantity of that key."""
+    return next(each for each in result.recipe.quantities if each.key == key)

@@ -1,6 +1,6 @@
 """Recipes of the heat maps over lambda_1 and lambda_2 (Figures 5, 6, 12, 13)."""
 
-from experiments.recipes import beds, drawings, quantities, rows
+from experiments.recipes import beds, heat_maps, quantities, rows
 from experiments.recipes.aesam import _noise
 from experiments.recipes.recipe import Cell, Quantity, Recipe
 
@@ -45,7 +45,7 @@ def recipe(title: str, method: str, quantity: Quantity, noise: float | None) -> 
         cells=cells,
         seeds={"laptop": 2, "gpu": 2, "paper": 5},
         quantities=[quantity, *(other for other in others if other.key != quantity.key)],
-        draw=drawings.heat_maps(quantity.key, "lambda_2", "lambda_1"),
+        draw=heat_maps.over_x_and_y(quantity.key, "lambda_2", "lambda_1"),
         choices=[
             "Dataset and network are not stated: CIFAR-10 and ResNet-18.",
             "rho and LookSAM's alpha are not stated: 0.05 and 0.5 (at scale laptop both 0.2).",

@@ -27,6 +27,7 @@ RECIPE = Recipe(
         ("radius of SAM's ball", "radius of ASAM's ball"),
         log_y=True,
         log_x=True,
+        by_x=True,
     ),
     choices=[
         "k and alpha are not stated: k = 5 (2 at scale gpu), alpha = 0.5.",

@@ -1,6 +1,6 @@
 """Figure 7: Lookbehind's test accuracy over alpha and k."""
 
-from experiments.recipes import beds, drawings, quantities, rows
+from experiments.recipes import beds, heat_maps, quantities, rows
 from experiments.recipes.lookbehind import _heat_maps
 from experiments.recipes.recipe import Cell, Recipe
 
@@ -14,7 +14,7 @@ RECIPE = Recipe(
     cells=_cells,
     seeds=rows.SEEDS,
     quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
-    draw=drawings.heat_maps("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
+    draw=heat_maps.over_x_and_y("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
     choices=_heat_maps.CHOICES,
     limits=rows.LIMITS,
     against=_heat_maps.against("Lookbehind"),
