@@ -32,7 +32,6 @@ def test_the_outputs_are_kept(name):
     assert not any("stderr" in str(cell.outputs) for cell in cells)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_notebook_runs(name):
     kept, notebook = read(name), read(name)
