@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments import recipes
+from experiments.campaign.report import STEP_LENGTH
 from experiments.recipes.claims import CLAIMS
 from experiments.recipes.claims.claim import Claim, Evidence, Finding, verdict
 from experiments.reporting.tables import markdown_lines
@@ -36,6 +37,8 @@ def claims_page(folder: Path, scale: str) -> str:
         "*undecided at this size* otherwise, also if nothing was measured. Intervals are Student's "
         "t over paired differences of runs with the same seed. They are not corrected for the "
         "number of tests. A verdict is one about these runs, not about the paper's.",
+        "",
+        STEP_LENGTH,
         "",
     ]
     for paper, claims in CLAIMS.items():
