@@ -60,6 +60,11 @@ def test_one_seed_decides_nothing():
     assert decided("", [5.0]).holds is None
 
 
+def test_equal_values_of_two_seeds_decide_nothing_and_of_three_do():
+    assert decided("", [5.0, 5.0]).holds is None
+    assert decided("", [5.0, 5.0, 5.0]).holds is True
+
+
 def test_missing_results_leave_a_claim_undecided(evidence):
     assert list(larger("paper.table2", "ours", "SAM")(evidence)) == []
     assert verdict([]) == UNDECIDED

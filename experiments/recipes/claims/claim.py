@@ -196,13 +196,14 @@ def decided(text: str, values: Sequence[float], low: float = 0.0, high: float = 
     """Whether the 95% interval of the mean lies in the open interval from ``low`` to ``high``.
 
     It holds if all of the interval does, does not if none of it does, else it is undecided. Equal
-    values have an interval of width 0.
+    values have an interval of width 0; two equal ones have none, since two accuracies on a few
+    hundred images are equal by chance.
     """
     array = np.asarray(values, float)
     mean, n = float(array.mean()), len(array)
-    if n < 2:
+    error = float(stats.sem(array)) if n > 1 else 0.0
+    if n < 2 or (n == 2 and error == 0):
         return Finding(text, n, mean, None, None)
-    error = float(stats.sem(array))
     if error > 0:
         bounds = stats.t.interval(_LEVEL, n - 1, mean, error)
         interval = float(bounds[0]), float(bounds[1])
