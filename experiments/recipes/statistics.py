@@ -39,11 +39,15 @@ def compare(mine: Statistic, other: Statistic, against: str) -> Comparison | Non
 
 
 def paired(differences: np.ndarray, against: str = "") -> Comparison:
-    """Mean, 95% interval and p-value (against 0) of paired differences."""
+    """Mean, 95% interval and p-value (against 0) of paired differences.
+
+    Two equal differences have no interval: those of accuracies on a few hundred images are equal by
+    chance.
+    """
     n, mean = len(differences), float(np.mean(differences))
-    if n < 2:
+    error = float(stats.sem(differences)) if n > 1 else 0.0
+    if n < 2 or (n == 2 and error == 0):
         return Comparison(against, n, mean, None, None)
-    error = float(stats.sem(differences))
     if error == 0:
         return Comparison(against, n, mean, (mean, mean), 1.0 if mean == 0 else 0.0)
     low, high = stats.t.interval(_LEVEL, n - 1, mean, error)

@@ -46,5 +46,6 @@ def test_no_common_seed_gives_no_comparison():
     assert compare(statistic({0: 1.0}), statistic({1: 1.0}), "SAM") is None
 
 
-def test_equal_differences_have_a_zero_width_interval():
-    assert paired(np.array([1.0, 1.0])).interval == (1.0, 1.0)
+def test_three_equal_differences_have_a_zero_width_interval_and_two_have_none():
+    assert paired(np.array([1.0, 1.0, 1.0])).interval == (1.0, 1.0)
+    assert paired(np.array([1.0, 1.0])).interval is None

@@ -17,7 +17,7 @@ _GRID = {
         "alpha": (0.1, 0.2, 0.5, 0.8, 1.0),
     },
     GPU: {"rate": (0.1, 0.03, 0.01), "rho": (0.01, 0.05), "k": (2, 5), "alpha": (0.2, 1.0)},
-    LAPTOP: {"rate": (0.1, 0.03), "rho": (0.1,), "k": (2,), "alpha": (0.2, 1.0)},
+    LAPTOP: {"rate": (0.1, 0.03), "rho": (0.05, 0.1), "k": (2,), "alpha": (0.2, 1.0)},
 }
 _STREAMS = {
     PAPER: {"Split-CIFAR100": "cifar100", "Split-TinyImageNet": "tiny"},
