@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from experiments.recipes.statistics import paired
 
 HOLDS, FAILS, UNDECIDED = "holds here", "does not hold here", "undecided at this size"
-
-_LEVEL = 0.95
 
 
 class Finding(NamedTuple):
@@ -20,7 +19,7 @@ class Finding(NamedTuple):
       text: what was compared, where.
       n: number of seeds, or of pairs of runs with the same seed.
       effect: mean of the tested number.
-      interval: its 95% interval; None for fewer than two seeds.
+      interval: its 95% interval; None for one seed and for two equal values.
       holds: True or False if the interval decides it, else None.
     """
 
@@ -199,21 +198,15 @@ def decided(text: str, values: Sequence[float], low: float = 0.0, high: float = 
     values have an interval of width 0; two equal ones have none, since two accuracies on a few
     hundred images are equal by chance.
     """
-    array = np.asarray(values, float)
-    mean, n = float(array.mean()), len(array)
-    error = float(stats.sem(array)) if n > 1 else 0.0
-    if n < 2 or (n == 2 and error == 0):
-        return Finding(text, n, mean, None, None)
-    if error > 0:
-        bounds = stats.t.interval(_LEVEL, n - 1, mean, error)
-        interval = float(bounds[0]), float(bounds[1])
-    else:
-        interval = mean, mean
+    found = paired(np.asarray(values, float))
+    if found.interval is None:
+        return Finding(text, found.n, found.difference, None, None)
+    interval = found.interval
     if low < interval[0] and interval[1] < high:
         holds: bool | None = True
     else:
         holds = False if interval[1] <= low or interval[0] >= high else None
-    return Finding(text, n, mean, interval, holds)
+    return Finding(text, found.n, found.difference, interval, holds)
 
 
 def exact(text: str, difference: float, tolerance: float = 1e-6) -> Finding:
