@@ -9,10 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.stats import norm
 
-from experiments.campaign.datasets import IMAGES, minibatches_per_epoch, training_examples
 from experiments.campaign.runs import Run
 from experiments.campaign.timing import gradient_seconds
 from experiments.continual.learners import learner
+from experiments.data.sizes import IMAGES, minibatches_per_epoch, training_examples
 from experiments.methods.method import BoundMethod
 from experiments.methods.table import method
 from experiments.training.method_switch import methods_by_epoch

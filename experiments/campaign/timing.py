@@ -13,7 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments import models
-from experiments.campaign.datasets import IMAGES, TEXT
+from experiments.data.sizes import IMAGES, TEXT
 from experiments.data.text.buckets import Pairs
 from experiments.tasks.classification import cross_entropy
 from experiments.tasks.translation import translation

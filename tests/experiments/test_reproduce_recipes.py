@@ -14,9 +14,10 @@ from flax import nnx
 from ml_collections.config_flags import config_flags
 
 from experiments import models, recipes
-from experiments.campaign import cost, datasets
+from experiments.campaign import cost
 from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import different, run_of
+from experiments.data import sizes
 from experiments.methods.table import method
 from experiments.recipes.recipe import SCALES
 from experiments.training.method_switch import methods_by_epoch
@@ -51,7 +52,7 @@ def test_items_with_data_have_a_recipe():
 def test_models_and_methods_of_all_runs_build(name, scale):
     for cell in cells(name, scale):
         config = cell.config
-        _, image_shape, _ = datasets.IMAGES[config.dataset]
+        _, image_shape, _ = sizes.IMAGES[config.dataset]
         assert model_builds(config.model, image_shape)
         for text in set(methods_by_epoch(config)):
             tx = method(text).build(config, 10)
