@@ -22,9 +22,8 @@ from experiments.configs import base
 from experiments.configs.lookup import load_config, near_miss, setups
 from experiments.methods import spec
 from experiments.methods.table import METHODS
-from experiments.parallel import lost_processes
 from experiments.training import run_dir
-from experiments.training.checkpoints import Position, entries
+from experiments.training.checkpoints import progress_of
 
 flags.disclaim_key_flags()  # --help of a script shows the flags that are defined for it here
 
@@ -102,11 +101,8 @@ def resumable(workdir: Path, epochs: int) -> AbstractContextManager[None]:
     """Adds the number of finished epochs and steps of a run to the message of an interruption."""
 
     def note() -> str:
-        done = max(entries(workdir / run_dir.CHECKPOINTS), default=Position(0))
-        return (
-            f"{workdir} has finished {done.epochs} of {epochs} epochs{done.and_steps}, and the "
-            "same command resumes there"
-        )
+        done = progress_of(workdir / run_dir.CHECKPOINTS, epochs)
+        return f"{workdir} has finished {done}, and the same command resumes there"
 
     return interruption_note(note)
 
@@ -167,11 +163,10 @@ def run(
         del argv  # all flags have been parsed
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # checkpoints would fill the screen
-        with lost_processes.without_waiting():
-            with user_errors():
-                before()
-            with interruptions():  # set after `before`: the connection to other hosts sets its own
-                main(config.value.lock(), Path(workdir.value) if workdir.value else None)
+        with user_errors():
+            before()
+        with interruptions():  # set after `before`: the connection to other hosts sets its own
+            main(config.value.lock(), Path(workdir.value) if workdir.value else None)
 
     app.run(call_main, argv, flags_parser=parse)
 

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
-from experiments.parallel import lost_processes, multihost
+from experiments.parallel import multihost
 from experiments.storage.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints, Progress, every
@@ -57,17 +57,14 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
-        stack.enter_context(lost_processes.ended())  # while the last checkpoint is written
         checkpoints = stack.enter_context(
             Checkpoints(folder, config.keep_every, pipeline.steps_per_epoch)
         )
-        stack.enter_context(lost_processes.ended())  # before: no checkpoint is waited for
         progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
         if progress is None:
             progress = Progress(initial_state(config, trainers[0]), [])
         elif multihost.is_main_process() and show_progress:
-            done = progress.position
-            print(f"Resuming after epoch {done.epochs}{done.and_steps}.", file=sys.stderr)
+            print(f"Resuming after {progress}.", file=sys.stderr)
         try:
             with make_logger(
                 config, workdir, pipeline, trainers, progress.history, show_progress

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 from experiments.cli import interruptions, plain, user_errors
 from experiments.configs.translation import get_config
 from experiments.parallel.mesh import make_mesh
-from experiments.storage import disk
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
@@ -54,8 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         translations = translate_text(config, subwords, model, text)
         lines = "".join(f"{line}\n" for line in translations)
         if options.output is not None:
-            with disk.errors_name(options.output):
-                options.output.write_text(lines, encoding="utf-8")
+            options.output.write_text(lines, encoding="utf-8")
         else:
             sys.stdout.write(lines)
     if options.input is None:
@@ -81,9 +79,10 @@ def read_model(config: ConfigDict, workdir: Path, vocabulary: int) -> nnx.Module
     """The model of the newest checkpoint, in eval mode."""
     trainers, _ = make_run(config, make_mesh(1))
     folder = workdir / run_dir.CHECKPOINTS
-    progress = read_newest(folder, lambda epochs: abstract_state(trainers[epochs - 1]))
-    if progress is None:
+    newest = read_newest(folder, lambda epochs: abstract_state(trainers[epochs - 1]))
+    if newest is None:
         raise ValueError(f"{workdir} has no checkpoint yet.")
+    _, progress = newest
     model = nnx.eval_shape(lambda: make_model(config, vocabulary, jax.random.key(0)))
     model = nnx.merge(nnx.graphdef(model), weights_of(progress.state))
     model.eval()

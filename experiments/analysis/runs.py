@@ -28,7 +28,6 @@ from experiments.data import Examples
 from experiments.methods.table import method
 from experiments.training import run_dir as files
 from experiments.training.checkpoints import kept_epochs, read_fields, read_history
-from experiments.training.checkpoints.orbax_errors import reason
 from experiments.training.method_switch import methods_by_epoch
 from experiments.training.setup import make_transformation
 from experiments.training.state import TrainState, weights_of
@@ -169,8 +168,7 @@ def _at_newest(run: Run) -> Run:
         try:
             return run.at_epoch(epoch)
         except Exception as error:  # any error while reading counts as a damaged checkpoint
-            shown = reason(error)
-            logging.warning("Checkpoint %d of %s cannot be read: %s", epoch, run.path, shown)
+            logging.warning("Checkpoint %d of %s cannot be read: %r", epoch, run.path, error)
     raise ValueError(
         f"none of the checkpoints of {run.path} can be read: {_listed(run.kept_epochs)}."
     )
@@ -184,9 +182,7 @@ def _at_epoch(run: Run, epoch: int) -> Run:
     try:
         return run.at_epoch(epoch)
     except Exception as error:
-        raise ValueError(
-            f"checkpoint {epoch} of {run.path} cannot be read: {reason(error)}"
-        ) from error
+        raise ValueError(f"checkpoint {epoch} of {run.path} cannot be read: {error!r}") from error
 
 
 def _read(run: Run, epoch: int) -> Checkpoint:

@@ -52,7 +52,7 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
         progress = checkpoints.restore(lambda epochs: abstract_state(run))
         state, history = (run.init(), []) if progress is None else progress[:2]
         if history and show_progress:
-            print(f"Resuming after epoch {len(history)}.", file=sys.stderr)
+            print(f"Resuming after {progress}.", file=sys.stderr)
         save = every(run.config, checkpoints.save)
         try:
             with _logger(run, workdir, history, show_progress) as logger:

@@ -1,1 +1,1 @@
-"""Files and folders that other processes read, on disks that may be full."""
+"""Files and folders that other processes read, or write at the same time."""

@@ -9,11 +9,8 @@ from typing import Protocol, Self
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from experiments.storage import disk
 from experiments.training import run_dir
 from experiments.training.metrics import METRICS, Record
-
-_MARGIN = 1 << 20  # bytes; more than an epoch logs
 
 
 class Logger(Protocol):
@@ -109,16 +106,14 @@ class RunLogger(NullLogger):
         self._title = ""
         self._step_examples = examples_per_step
         self._epoch_examples = steps_per_epoch * examples_per_step
-        disk.reserve(workdir, _MARGIN)
         # What was logged after the checkpoint will be logged again.
         run_dir.write_lines(workdir / run_dir.METRICS, history)
         timing = workdir / run_dir.TIMING
         run_dir.write_lines(timing, run_dir.read_lines(timing)[:done] if timing.exists() else [])
         # Files are named after the second; the suffix keeps those of a quick restart apart.
-        with disk.errors_name(workdir / run_dir.EVENTS):
-            self._events = SummaryWriter(
-                str(workdir / run_dir.EVENTS), purge_step=done + 1, filename_suffix=f".{done}"
-            )
+        self._events = SummaryWriter(
+            str(workdir / run_dir.EVENTS), purge_step=done + 1, filename_suffix=f".{done}"
+        )
         on_terminal = sys.stderr.isatty()
         self._prints_lines = show_progress and not on_terminal
         self._bar = tqdm(
@@ -133,12 +128,7 @@ class RunLogger(NullLogger):
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        try:
-            with disk.errors_name(self._workdir / run_dir.EVENTS):
-                self._events.close()
-        except OSError:
-            if error[0] is None:  # otherwise that one is to be reported
-                raise
+        self._events.close()
 
     def start_epoch(
         self, epoch: int, title: str, compiles: bool = False, first_step: int = 0
@@ -167,16 +157,14 @@ class RunLogger(NullLogger):
 
     def end_epoch(self, record: Record) -> None:
         """Writes the metrics of the epoch and its duration."""
-        disk.reserve(self._workdir, _MARGIN)  # on a full disk, not even an event is written
         seconds = time.perf_counter() - self._started
         timing = {"seconds": round(seconds, 3), f"{self._unit}_per_second": self._rate()}
         run_dir.append_line(self._workdir / run_dir.METRICS, record)
         run_dir.append_line(self._workdir / run_dir.TIMING, {"epoch": self._epoch} | timing)
-        with disk.errors_name(self._workdir / run_dir.EVENTS):
-            for name, value in (record | timing).items():
-                if name != "epoch":
-                    self._events.add_scalar(name, value, self._epoch)
-            self._events.flush()
+        for name, value in (record | timing).items():
+            if name != "epoch":
+                self._events.add_scalar(name, value, self._epoch)
+        self._events.flush()
         self._show(record)
         self._bar.update(self._epoch * self._epoch_examples - self._bar.n)
         shown = [f"{METRICS[k].label} {METRICS[k].text(record[k])}" for k in self._in(record)]

@@ -182,7 +182,7 @@ def total_seconds(workdir: Path) -> float:
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Appends a line to a file of one JSON object per line."""
-    with disk.errors_name(path), open(path, "a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 

@@ -15,6 +15,7 @@ from experiments.analysis.runs import open_run
 from experiments.configs import imagenet
 from experiments.data.images import imagenet as streamed
 from tests.support.analyzed_runs import QUICK, analysis_of, config_of
+from tests.support.checkpoint_folders import newest, numbers
 from tests.support.tfds_datasets import imagenet_example, write_tfds
 
 
@@ -40,7 +41,7 @@ def opened(run, *flags):
 
 
 def test_a_run_is_only_read_even_where_its_newest_checkpoint_is_damaged(run, tmp_path, caplog):
-    shutil.rmtree(run / "checkpoints" / "2" / "state")
+    shutil.rmtree(newest(run) / "state")
     before = contents(run)
     found = analysis_of([run], tmp_path / "analysis", "--measures=training,m_sharpness")
     assert contents(run) == before
@@ -73,9 +74,9 @@ def test_a_run_of_another_task_raises(run):
 
 
 def test_error_for_a_run_without_checkpoints_lists_its_content(run):
-    shutil.rmtree(run / "checkpoints" / "1" / "state")
+    shutil.rmtree(run / "checkpoints" / str(numbers(run)[0]) / "state")
     assert f"checkpoint 1 of {run} cannot be read" in error_of(run, "--epoch=1")
-    shutil.rmtree(run / "checkpoints" / "2" / "state")
+    shutil.rmtree(newest(run) / "state")
     assert f"none of the checkpoints of {run} can be read: 1, 2" in error_of(run)
     shutil.rmtree(run / "checkpoints")
     assert f"{run} has no checkpoint yet; it holds: config.json, events" in error_of(run)

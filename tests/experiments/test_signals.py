@@ -39,8 +39,8 @@ def test_a_signal_ends_a_run_with_one_line(name, code, moment, pytestconfig, tmp
     done = int(last.split("has finished ")[1].split()[0])
 
     again = start(workdir, pytestconfig.rootpath)
-    first = f"Resuming after epoch {done}.\n" if done else "SGD: compiling\n"
-    assert again.stderr.readline() == first
+    first = again.stderr.readline()
+    assert first.startswith(f"Resuming after {done} epoch" if done else "SGD: compiling")
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=60)
 

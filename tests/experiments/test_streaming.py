@@ -13,6 +13,7 @@ from experiments.data.dataset import info_of
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.table import imagenet_info, load_dataset, open_imagenet
 from experiments.training.setup import make_run
+from tests.support.checkpoint_folders import newest
 from tests.support.tfds_datasets import imagenet_example, write_tfds
 from tests.support.training import assert_epochs_continue_within
 
@@ -32,7 +33,7 @@ def test_a_streamed_run_resumes_with_the_next_batches(config, tmp_path):
     whole = (workdir / "metrics.jsonl").read_bytes()
     assert [json.loads(line)["epoch"] for line in whole.splitlines()] == [1, 2]
 
-    shutil.rmtree(workdir / "checkpoints" / "2")
+    shutil.rmtree(newest(workdir))
     train.main(config, workdir)
     assert (workdir / "metrics.jsonl").read_bytes() == whole
 

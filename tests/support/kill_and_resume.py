@@ -24,8 +24,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments.training.checkpoints import entries
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -69,9 +67,9 @@ def interrupted(workdir, flags, log, moments):
 
 
 def arrays(workdir):
-    """Every array of the newest checkpoint by name, and its position in the run."""
+    """The step of the newest checkpoint, and every array in it by name."""
     folder = workdir / "checkpoints"
-    newest = entries(folder)[-1]
+    newest = max(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         tree = reader.restore(folder / str(newest) / "state")
     leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -80,8 +78,8 @@ def arrays(workdir):
 
 def compare(first, second):
     """Raises unless both runs ended with the same weights, metrics and results, to the bit."""
-    (epoch, ours), (other_epoch, theirs) = arrays(first), arrays(second)
-    assert epoch == other_epoch, (epoch, other_epoch)
+    (step, ours), (other_step, theirs) = arrays(first), arrays(second)
+    assert step == other_step, (step, other_step)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
@@ -91,7 +89,7 @@ def compare(first, second):
     assert logs[0] == logs[1], "metrics.jsonl differs"
     results = [path.read_bytes() for run in (first, second) for path in run.glob("continual.json")]
     assert len(set(results)) <= 1, "continual.json differs"
-    return len(ours), epoch
+    return len(ours), step
 
 
 def main(kills, flags):
@@ -108,10 +106,10 @@ def main(kills, flags):
             targets = sorted(rng.randrange(len(timing)) for _ in range(kills))
             moments = [(target, rng.uniform(0, epoch_seconds)) for target in targets]
             done = interrupted(killed, flags, log, moments)
-        count, epoch = compare(whole, killed)
+        count, step = compare(whole, killed)
     print(
         f"seed {seed}: {len(done)} kills, at {done} of {len(timing)} epochs; {count} arrays of "
-        f"the checkpoint after epoch {epoch} and metrics.jsonl are the same to the bit"
+        f"the checkpoint after step {step} and metrics.jsonl are the same to the bit"
     )
 
 

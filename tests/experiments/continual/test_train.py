@@ -274,5 +274,5 @@ def test_an_interruption_says_how_far_the_run_is_and_the_command_resumes(
     assert kept_epochs(tmp_path / "checkpoints") == [2, 4]
     capsys.readouterr()
     command.main(config, tmp_path)
-    assert capsys.readouterr().err.startswith("Resuming after epoch 4.\n")
+    assert capsys.readouterr().err.startswith("Resuming after 4 epochs.\n")
     assert kept_epochs(tmp_path / "checkpoints") == [4, 6]
