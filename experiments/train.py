@@ -39,20 +39,36 @@ from experiments.training.state import TrainState
 
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
+    """Calls :func:`run`, and ends the program with one line where it raises an error."""
+    with cli.user_errors():
+        workdir = workdir or run_dir.default_workdir(config)
+        with cli.resumable(workdir, config.epochs):
+            try:
+                run(config, workdir, show_progress=show_progress)
+            except (NotFiniteError, AllStepsSkippedError) as error:
+                raise ValueError(" ".join([f"{error}.", *error.__notes__])) from error
+
+
+def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> list[Record]:
     """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint.
 
     Args:
       config: the config.
-      workdir: folder for the results; by default one below ``runs``.
-      show_progress: whether to draw a progress bar and print a summary.
+      workdir: folder for the results; made if missing.
+      show_progress: whether to show a progress bar and print a summary.
+
+    Returns:
+      The metrics of each epoch.
+
+    Raises:
+      ValueError: if a value of the config is invalid, or the folder holds another run.
+      OSError: if a file cannot be read or written.
+      NotFiniteError: if the loss becomes infinite or NaN; a note has the newest checkpoint.
+      AllStepsSkippedError: if all steps of an epoch were skipped as not finite; likewise.
     """
-    with cli.user_errors():
-        workdir = workdir or run_dir.default_workdir(config)
+    run_dir.check_config(workdir, config)
+    trainers, pipeline = make_run(config)
     with ExitStack() as stack:
-        stack.enter_context(cli.resumable(workdir, config.epochs))
-        stack.enter_context(cli.user_errors())
-        run_dir.check_config(workdir, config)
-        trainers, pipeline = make_run(config)
         if multihost.is_main_process():
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
@@ -79,11 +95,11 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
                     save=save,
                 )
         except (NotFiniteError, AllStepsSkippedError) as error:
-            message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
-            raise ValueError(f"{message} {advice(error)}") from error
+            error.add_note(f"The newest checkpoint: {checkpoints.newest_path()}. {advice(error)}")
+            raise
     if multihost.is_main_process() and show_progress:
-        with cli.user_errors():
-            print(summary(trainers, history, workdir))
+        print(summary(trainers, history, workdir))
+    return history
 
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:

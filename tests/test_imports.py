@@ -37,7 +37,7 @@ EXPERIMENTS = [
     ["campaign"],
     ["cli"],
     ["train", "continual.__main__"],
-    ["analyze", "demo", "reproduce", "translate", "ablations"],
+    ["analyze", "demo", "reproduce", "translate"],
 ]
 
 

@@ -1,6 +1,5 @@
 """A row of the table of methods, and a row with a value for each of its arguments."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -18,36 +17,70 @@ Arguments = Mapping[str, Any]
 _METHOD_KEY = 1 << 30  # fold_in constant that separates a method's key from those of the run
 
 
+class Context(NamedTuple):
+    """What a run provides for building the transformation of its method.
+
+    Attributes:
+      optimizer: the base optimizer, to chain behind the method or to hand to it.
+      learning_rate: its learning rate by training step.
+      total_steps: number of training steps.
+      key: PRNG key of the method's draws.
+      axis: ``axis_name`` and ``sync_perturbation`` for the library; empty without m-SAM.
+    """
+
+    optimizer: optax.GradientTransformation
+    learning_rate: optax.ScalarOrSchedule
+    total_steps: int
+    key: jax.Array | int
+    axis: Mapping[str, Any]
+
+    def chain(self, tx: optax.GradientTransformation) -> optax.GradientTransformation:
+        """A transformation that emits a gradient, in front of the base optimizer."""
+        return optax.chain(tx, self.optimizer)
+
+
+Build = Callable[[Arguments, Context], optax.GradientTransformation]
+
+
+class Step(NamedTuple):
+    """What a training step of a method consists of.
+
+    Attributes:
+      ascent_steps: number of ascent steps of a sharpness-aware step.
+      sharp_fraction: expected fraction of the steps that are sharpness-aware.
+      minibatches: number of minibatches that a step takes.
+      optimizer_calls: number of calls of the base optimizer.
+    """
+
+    ascent_steps: int = 1
+    sharp_fraction: float = 1.0
+    minibatches: int = 1
+    optimizer_calls: int = 1
+
+
 class Method(NamedTuple):
     """A row of the table.
 
     Attributes:
       title: the name as the papers write it; ``{optimizer}`` stands for the base optimizer's.
-      alias: the function of the library that makes the transformation, or one like it. If it has
-        parameters of these names, it also gets ``total_steps``, ``key``, ``axis_name`` and
-        ``sync_perturbation``. One that takes ``optimizer`` (and ``learning_rate``) emits the final
-        update; behind the others the base optimizer is chained.
-      defaults: the arguments that a string may give, with their defaults. Besides those of
-        ``alias``: ``rho_over_k`` (k ascent steps of length rho / k), ``fast_optimizer`` as a bool
-        (the base optimizer moves the fast weights, as in the authors' code, or is chained behind:
-        without momentum, both are Algorithm 1) and ``gamma`` (ESAM: fraction of the examples that
-        perturbed gradients are taken on).
-      ascent_steps: number of ascent steps of a sharpness-aware step, or "k" for that argument.
-      wrap_optimizer: ``(base optimizer, arguments) -> optimizer`` to chain behind.
+      build: ``(arguments, context) -> transformation`` from gradient to update.
+      defaults: the arguments that a string may give, with their defaults.
+      step: ``arguments -> Step``; by default one ascent step in each training step.
+      perturbation: the perturbation rule of the ascent steps.
       wrap_params: ``weights -> params`` of the transformation, e.g. ``optax.LookaheadParams``.
-      selects_examples: whether perturbed gradients are taken on the fraction ``gamma`` of the
-        examples whose loss the perturbation raised most.
+      example_fraction: ``arguments -> fraction`` of the examples, those whose loss the perturbation
+        raised most, that perturbed gradients are taken on; None for all.
       trains_perturbed_weights: whether the params are perturbed weights, so that the weights to
         evaluate also depend on the optimizer's state (``training.state.weights_of``).
     """
 
     title: str
-    alias: Callable[..., optax.GradientTransformation]
+    build: Build
     defaults: spec.Signature
-    ascent_steps: int | Literal["k"] = 1
-    wrap_optimizer: Callable[[Any, Arguments], optax.GradientTransformation] = lambda tx, _: tx
+    step: Callable[[Arguments], Step] = lambda arguments: Step()
+    perturbation: Literal["sam", "asam"] = "sam"
     wrap_params: Callable[[optax.Params], optax.Params] = lambda weights: weights
-    selects_examples: bool = False
+    example_fraction: Callable[[Arguments], float] | None = None
     trains_perturbed_weights: bool = False
 
 
@@ -81,13 +114,22 @@ class BoundMethod(NamedTuple):
     @property
     def ascent_steps(self) -> int:
         """Number of ascent steps of a sharpness-aware step."""
-        steps = self.row.ascent_steps
-        return self.arguments["k"] if steps == "k" else steps
+        return self.row.step(self.arguments).ascent_steps
+
+    @property
+    def sharp_fraction(self) -> float:
+        """Expected fraction of the training steps that are sharpness-aware."""
+        return self.row.step(self.arguments).sharp_fraction
 
     @property
     def minibatches(self) -> int:
-        """Number of minibatches of a training step: k with ``switch_minibatch``, else 1."""
-        return self.arguments["k"] if self.arguments.get("switch_minibatch") else 1
+        """Number of minibatches of a training step."""
+        return self.row.step(self.arguments).minibatches
+
+    @property
+    def optimizer_calls(self) -> int:
+        """Number of calls of the base optimizer in a training step."""
+        return self.row.step(self.arguments).optimizer_calls
 
     @property
     def extra_gradients(self) -> int:
@@ -96,61 +138,54 @@ class BoundMethod(NamedTuple):
             return 2 * self.minibatches - 1
         return self.ascent_steps
 
-    @property
-    def optimizer_calls(self) -> int:
-        """Number of calls of the base optimizer in a training step."""
-        return self.arguments["k"] if self.arguments.get("fast_optimizer") else 1
+    def gradients_per_step(
+        self, applied: float | None = None, *, clean: float = 1.0, perturbed: float = 1.0
+    ) -> float:
+        """Mean number of gradients of a training step, each of one minibatch.
+
+        Args:
+          applied: fraction of the steps that were sharpness-aware; default None: the expected one.
+          clean: cost of a gradient at the weights of the step.
+          perturbed: cost of a gradient at perturbed weights.
+        """
+        fraction = self.sharp_fraction if applied is None else applied
+        return clean + fraction * self.extra_gradients * perturbed
 
     @property
     def example_fraction(self) -> float | None:
         """Fraction of the examples that perturbed gradients are taken on; None for all."""
-        return self.arguments["gamma"] if self.row.selects_examples else None
-
-    @property
-    def perturbation(self) -> Literal["sam", "asam"]:
-        """The perturbation rule of its ascent steps."""
-        return "asam" if "eta" in self.arguments else "sam"
+        return self.row.example_fraction and self.row.example_fraction(self.arguments)
 
     @property
     def rho(self) -> float | None:
         """Length of each ascent step; None without ascent."""
-        rho = self.arguments.get("rho")
-        return rho / self.arguments["k"] if self.arguments.get("rho_over_k") else rho
+        return ascent_length(self.arguments) if "rho" in self.arguments else None
 
     def build(self, config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
         """The transformation from gradient to update, for ``total_steps`` training steps."""
-        # The learning rate changes per minibatch.
+        # Between minibatches of a step the learning rate changes, between calls on one it does not.
         calls = 1 if self.minibatches > 1 else self.optimizer_calls
         minibatches = total_steps * self.optimizer_calls // calls
-        return self._transformation(
+        context = Context(
             optimizer(config, minibatches, calls),
-            learning_rate=learning_rate(config, total_steps),
-            total_steps=total_steps,
-            key=jax.random.fold_in(jax.random.key(config.seed), _METHOD_KEY),
-            **axis_kwargs(config.microbatches, config.per_device_perturbation),
+            learning_rate(config, total_steps),
+            total_steps,
+            jax.random.fold_in(jax.random.key(config.seed), _METHOD_KEY),
+            axis_kwargs(config.microbatches, config.per_device_perturbation),
         )
+        return self.row.build(self.arguments, context)
 
     def check(self) -> None:
         """Raises ValueError, with the method's arguments and defaults, if a value is invalid."""
+        context = Context(optax.identity(), learning_rate=1.0, total_steps=1, key=0, axis={})
         try:
-            if self.row.selects_examples and not 0 < self.arguments["gamma"] <= 1:
+            if self.example_fraction is not None and not 0 < self.example_fraction <= 1:
                 raise ValueError(f"gamma must be in (0, 1], got {self.arguments['gamma']!r}.")
-            self._transformation(optax.identity(), learning_rate=1.0, total_steps=1, key=0)
+            self.row.build(self.arguments, context)
         except ValueError as error:
             raise ValueError(f"{error} {spec.describe(self.name, self.row.defaults)}") from error
 
-    def _transformation(self, base_optimizer: Any, **run: Any) -> optax.GradientTransformation:
-        """The alias, called with the arguments that it takes, and the optimizer behind it."""
-        parameters = inspect.signature(self.row.alias).parameters
-        given = {key: value for key, value in self.arguments.items() if key in parameters}
-        if self.arguments.get("rho_over_k"):
-            given["rho"] = self.rho
-        emits_update = self.arguments.get("fast_optimizer", "optimizer" in parameters)
-        inside = {"optimizer": base_optimizer}
-        if "fast_optimizer" in given:
-            inside["fast_optimizer"] = base_optimizer if emits_update else None
-        added = {key: value for key, value in (run | inside).items() if key in parameters}
-        transformation = self.row.alias(**(given | added))
-        if emits_update:
-            return transformation
-        return optax.chain(transformation, self.row.wrap_optimizer(base_optimizer, self.arguments))
+
+def ascent_length(arguments: Arguments) -> float:
+    """Length of each ascent step: rho, or rho / k with ``rho_over_k``."""
+    return arguments["rho"] / (max(arguments["k"], 1) if arguments.get("rho_over_k") else 1)

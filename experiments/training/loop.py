@@ -1,4 +1,4 @@
-"""The training loop, the only one: of the command, the demo, the ablations and the tests."""
+"""The training loop of the command, the demo and the tests."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -63,7 +63,7 @@ def _ascent(run: Run) -> tuple[str, int, float, float]:
     """The perturbation rule of the run's method, its number of steps, their rho, and ASAM's eta."""
     spec = method(methods_by_epoch(run.config)[run.checkpoint.epoch - 1])
     k = spec.ascent_steps if spec.ascent_steps > 1 else _DEFAULT_K
-    return spec.perturbation, k, spec.rho or _DEFAULT_RHO, spec.arguments.get("eta", 0.0)
+    return spec.row.perturbation, k, spec.rho or _DEFAULT_RHO, spec.arguments.get("eta", 0.0)
 
 
 def _draw(results: Sequence[GroupResult], _: argparse.Namespace) -> Figure:

@@ -123,14 +123,31 @@ def test_every_alias_of_the_library_has_a_row():
     assert aliases <= METHODS.keys()
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_row_has_arguments_of_its_alias_only(name):
-    row = METHODS[name]
-    parameters = inspect.signature(row.alias).parameters.keys()
-    beside = {"rho_over_k"} if "k" in parameters else set()
-    beside |= {"gamma"} if row.selects_examples else set()
-    beside |= {"k", "alpha"} if name.startswith("lookahead") else set()
-    assert row.defaults.keys() <= parameters | beside
+@pytest.mark.parametrize(
+    ("text", "applied", "gradients"),
+    [
+        ("none", None, 1),
+        ("sam", None, 2),
+        ("momentum_sam", None, 1),
+        ("multistep_sam:k=4", None, 5),
+        ("lookbehind_sam:k=4,switch_minibatch=true", None, 8),
+        ("looksam:period=4", None, 1.25),
+        ("ss_sam:probability=0.3", None, 1.3),
+        ("ae_sam:lambda_1=0,lambda_2=0", None, 1.5),
+        ("ae_lookbehind_sam:k=4,lambda_1=0,lambda_2=0", None, 3),
+        ("ae_lookbehind_sam:k=4", 0.25, 2),
+        ("none", 1.0, 1),
+    ],
+)
+def test_gradients_per_step_follow_from_the_sharpness_aware_fraction(text, applied, gradients):
+    assert method(text).gradients_per_step(applied) == pytest.approx(gradients)
+
+
+def test_the_adaptive_policy_is_expected_to_apply_sam_where_a_normal_variable_is_large():
+    rng = np.random.default_rng(0)
+    thresholds = np.linspace(2, 0, 1000)  # lambda_2 to lambda_1 over the steps
+    share = (rng.normal(size=(1000, 1000)) >= thresholds).mean()
+    assert method("ae_looksam").sharp_fraction == pytest.approx(share, abs=5e-3)
 
 
 @pytest.mark.parametrize("name", ["multistep_sam", "multistep_asam"])

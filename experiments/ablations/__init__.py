@@ -1,1 +1,0 @@
-"""Measurements behind design decisions, kept so that they can be repeated."""
