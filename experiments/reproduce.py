@@ -20,7 +20,7 @@ import jax
 from absl import logging
 
 from experiments import cli, recipes, train
-from experiments.campaign import cost, pages, report
+from experiments.campaign import cost, report
 from experiments.campaign.collect import Plan, collect, plan
 from experiments.campaign.execute import execute
 from experiments.campaign.measuring import measure_all
@@ -40,10 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     logging.set_verbosity(logging.WARNING)
     with cli.user_errors():
-        if options.pages:
-            files = pages.write(options.output, options.scale, options.pages)
-            print("Written:", ", ".join(map(str, files)))
-            return
         plans = list(make_plans(options))
         if options.list:
             print(listing(plans, options))
@@ -169,12 +165,6 @@ def parser() -> argparse.ArgumentParser:
     mode.add_argument("--list", action="store_true", help="show all names and their state here")
     mode.add_argument(
         "--dry-run", action="store_true", help="show missing runs, gradients and hours here"
-    )
-    mode.add_argument(
-        "--pages",
-        type=Path,
-        metavar="DIR",
-        help="write claims.md and status.md into DIR from the results in --output",
     )
     mode.add_argument(
         "--commands", action="store_true", help="print one training command a line and exit"

@@ -11,6 +11,7 @@ from experiments.campaign.cost import gradients_per_step
 from experiments.campaign.measuring import Measurement
 from experiments.campaign.runs import Run, run_of
 from experiments.methods.table import method
+from experiments.recipes import quantities
 from experiments.recipes.recipe import (
     Cell,
     CellResult,
@@ -92,6 +93,11 @@ def summarize(plan: Plan, found: Sequence[Mapping[int, RunResult]]) -> Result:
         (cell.column, cell.row): _statistics(plan.recipe, by_seed)
         for (cell, _), by_seed in zip(plan.runs, found, strict=True)
     }
+    comparable = {
+        (cell.column, cell.row): statistics[cell.column, cell.row]
+        for (cell, _), by_seed in zip(plan.runs, found, strict=True)
+        if _trained(by_seed)
+    }
     cells = []
     for (cell, runs), by_seed in zip(plan.runs, found, strict=True):
         cells.append(
@@ -99,8 +105,9 @@ def summarize(plan: Plan, found: Sequence[Mapping[int, RunResult]]) -> Result:
                 cell=cell,
                 statistics=statistics[cell.column, cell.row],
                 gradients_per_step=_gradients_per_step(by_seed),
-                comparison=_comparison(plan.recipe, cell, statistics),
+                comparison=comparison(plan.recipe, cell, comparable),
                 diverged=tuple(run.config.seed for run in runs if run.diverged),
+                trained=(cell.column, cell.row) in comparable,
             )
         )
     return Result(plan.name, plan.recipe, plan.scale, cells)
@@ -133,13 +140,32 @@ def _statistics(recipe: Recipe, by_seed: Mapping[int, RunResult]) -> dict[str, S
     return statistics
 
 
-def _comparison(
+def _trained(by_seed: Mapping[int, RunResult]) -> bool:
+    """Whether the mean accuracy over seeds is that of networks that trained."""
+    accuracies = [
+        100 * run.history[-1]["test_accuracy"]
+        for run in by_seed.values()
+        if run.history and "test_accuracy" in run.history[-1]
+    ]
+    if not accuracies:
+        return True
+    return quantities.trained(next(iter(by_seed.values())).config, float(np.mean(accuracies)))
+
+
+def comparison(
     recipe: Recipe, cell: Cell, statistics: Mapping[tuple[str, str], Mapping[str, Statistic]]
 ) -> Comparison | None:
+    """The paired difference of the main quantity to that of the row it is compared with.
+
+    Args:
+      recipe: the recipe.
+      cell: the cell.
+      statistics: column and row -> statistics, of the rows that trained.
+    """
     against, key = recipe.against.get(cell.row), recipe.quantities[0].key
     if against is None:
         return None
-    mine = statistics[cell.column, cell.row].get(key)
+    mine = statistics.get((cell.column, cell.row), {}).get(key)
     other = statistics.get((cell.column, against), {}).get(key)
     if mine is None or other is None or mine.mean.ndim:
         return None

@@ -20,10 +20,16 @@ from experiments.storage import disk
 _DASH = "-"
 
 STEP_LENGTH = (
-    "The rows of a table have the same learning rate, as in the papers, but not the same step "
-    "length: a step of Lookbehind is about k * alpha times as long as one of SAM. A difference to "
-    "Lookbehind can be due to that; `comparison.frontier` has each method at its own learning rate "
-    "and rho."
+    "The rows have the same learning rate, but a step of Lookbehind is about k * alpha times as "
+    "long as one of SAM; and at the same rho its gradients are taken up to k * rho away. A "
+    "difference to Lookbehind can be due to either: with k = 2 its sign turns against SAM and ASAM "
+    "with twice the rho (`lookbehind.figure6` at scale laptop). `comparison.frontier` has each "
+    "method at a learning rate and rho chosen for it."
+)
+DID_NOT_TRAIN = "did not train"
+_NOT_TRAINED = (
+    "Rows that did not train (test accuracy more than 10 points below that of SGD on the same "
+    "data) are compared with nothing and not drawn."
 )
 
 
@@ -35,7 +41,7 @@ def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
     text = json.dumps(as_json(result, today), indent=1, allow_nan=False, ensure_ascii=False)
     disk.write_text(files[0], text + "\n")
     disk.write_text(files[1], as_markdown(result, today))
-    figure = result.recipe.draw(result)
+    figure = result.recipe.draw(without_untrained(result))
     with disk.replacing(files[2]) as draft:
         figure.savefig(draft, dpi=130)
     # The same bytes for the same numbers.
@@ -43,6 +49,11 @@ def write(plan: Plan, result: Result, folder: Path) -> list[Path]:
         figure.savefig(draft, metadata={"Date": None})
     plt.close(figure)
     return files
+
+
+def without_untrained(result: Result) -> Result:
+    """The result without the cells that did not train."""
+    return result._replace(cells=[each for each in result.cells if each.trained])
 
 
 def as_json(result: Result, today: str) -> dict[str, Any]:
@@ -70,6 +81,7 @@ def as_json(result: Result, today: str) -> dict[str, Any]:
                     "config": different(each.cell.config, defaults),
                     "gradients_per_step": each.gradients_per_step,
                     "diverged": each.diverged,
+                    "trained": each.trained,
                     "statistics": {
                         key: found._asdict() | {"n": found.n}
                         for key, found in each.statistics.items()
@@ -92,7 +104,7 @@ def as_markdown(result: Result, today: str) -> str:
         "",
         f"Scale `{result.scale}`, {counts}, {today}. Mean ± sample standard deviation over "
         "seeds. Written by "
-        f"`python -m experiments.reproduce {result.name} --scale={result.scale}`.",
+        f"`{_command(result, seeds)}`.",
         "",
         f"![{result.name}]({result.name}.svg)",
         "",
@@ -101,13 +113,23 @@ def as_markdown(result: Result, today: str) -> str:
         lines += [f"## {column}", "", *_table(result, result.of_column(column)), ""]
     if any(_step_lengths_differ(result.of_column(column)) for column in result.columns):
         lines += [STEP_LENGTH, ""]
+    if not all(each.trained for each in result.cells):
+        lines += [_NOT_TRAINED, ""]
     lines += _published_section(result)
     if result.recipe.limits.get(result.scale):
         lines += ["## Limits of this scale", "", result.recipe.limits[result.scale], ""]
     if result.recipe.choices:
-        lines += ["## Choices where the paper is silent", ""]
+        lines += ["## Choices, and differences from the paper", ""]
         lines += [f"- {choice}" for choice in result.recipe.choices] + [""]
     return "\n".join(lines)
+
+
+def _command(result: Result, seeds: Sequence[int]) -> str:
+    """The command that makes this result, with the number of seeds if it is not the recipe's."""
+    words = ["python -m experiments.reproduce", result.name, f"--scale={result.scale}"]
+    if seeds and seeds[-1] != result.recipe.seeds[result.scale]:
+        words.append(f"--seeds={seeds[-1]}")
+    return " ".join(words)
 
 
 def _step_lengths_differ(cells: Sequence[CellResult]) -> bool:
@@ -130,7 +152,8 @@ def _table(result: Result, cells: Sequence[CellResult]) -> list[str]:
     heading += ["p (paired t-test)"] if compares and result.recipe.t_test else []
     rows = [heading]
     for each in cells:
-        row = [each.cell.row, *(_entry(each, quantity) for quantity in quantities)]
+        name = each.cell.row if each.trained else f"{each.cell.row} ({DID_NOT_TRAIN})"
+        row = [name, *(_entry(each, quantity) for quantity in quantities)]
         if has_published:
             mean, std = _published(result, each) or (None, None)
             row.append(_mean_std(mean, std, 2))
@@ -189,7 +212,9 @@ def _difference(each: CellResult, decimals: int) -> str:
     if comparison is None:
         return _DASH
     text = f"{comparison.difference:+.{decimals}f}"
-    if comparison.interval is not None:
+    if comparison.interval is None:
+        text += f" [{_DASH}]"
+    else:
         low, high = comparison.interval
         text += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
     return f"{text} against {comparison.against}"

@@ -97,7 +97,7 @@ class Recipe(NamedTuple):
       quantities: the numbers taken from each run; the first one is the main one, which is compared
         between rows.
       draw: ``result -> figure``.
-      choices: settings that the paper leaves open, with the choice made here; one sentence each.
+      choices: settings that the paper leaves open or that differ from it; one sentence each.
       limits: scale -> what this scale cannot show.
       published: the paper's numbers for the main quantity.
       against: row -> the row of the same column that it is compared with.
@@ -168,6 +168,7 @@ class CellResult(NamedTuple):
       gradients_per_step: mean number of gradients of a training step.
       comparison: of the main quantity; None if the row is compared with none.
       diverged: seeds whose run stopped with a loss that is not finite.
+      trained: False if the networks did not train (:func:`experiments.recipes.quantities.trained`).
     """
 
     cell: Cell
@@ -175,6 +176,7 @@ class CellResult(NamedTuple):
     gradients_per_step: float | None
     comparison: Comparison | None
     diverged: tuple[int, ...]
+    trained: bool = True
 
 
 class Result(NamedTuple):

@@ -41,15 +41,14 @@ def compare(mine: Statistic, other: Statistic, against: str) -> Comparison | Non
 def paired(differences: np.ndarray, against: str = "") -> Comparison:
     """Mean, 95% interval and p-value (against 0) of paired differences.
 
-    Two equal differences have no interval: those of accuracies on a few hundred images are equal by
-    chance.
+    Equal differences have no interval, as one difference has none: those of accuracies on a few
+    hundred images are equal by chance.
     """
     n, mean = len(differences), float(np.mean(differences))
-    error = float(stats.sem(differences)) if n > 1 else 0.0
-    if n < 2 or (n == 2 and error == 0):
+    # Differences of equal fractions of images are equal up to rounding only.
+    if n < 2 or np.ptp(differences) <= 1e-9 * np.max(np.abs(differences)):
         return Comparison(against, n, mean, None, None)
-    if error == 0:
-        return Comparison(against, n, mean, (mean, mean), 1.0 if mean == 0 else 0.0)
+    error = float(stats.sem(differences))
     low, high = stats.t.interval(_LEVEL, n - 1, mean, error)
     p = 2 * stats.t.sf(abs(mean) / error, n - 1)
     return Comparison(against, n, mean, (float(low), float(high)), float(p))

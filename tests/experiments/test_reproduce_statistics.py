@@ -46,6 +46,12 @@ def test_no_common_seed_gives_no_comparison():
     assert compare(statistic({0: 1.0}), statistic({1: 1.0}), "SAM") is None
 
 
-def test_three_equal_differences_have_a_zero_width_interval_and_two_have_none():
-    assert paired(np.array([1.0, 1.0, 1.0])).interval == (1.0, 1.0)
-    assert paired(np.array([1.0, 1.0])).interval is None
+@pytest.mark.parametrize("differences", [[1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0], [-2.0] * 5])
+def test_equal_differences_have_no_interval(differences):
+    found = paired(np.array(differences))
+    assert (found.difference, found.interval, found.p) == (differences[0], None, None)
+
+
+def test_differences_that_are_equal_up_to_rounding_have_no_interval():
+    assert 0.1 + 0.2 != 0.3
+    assert paired(np.array([0.1 + 0.2, 0.3])).interval is None

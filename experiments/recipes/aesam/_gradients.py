@@ -10,7 +10,8 @@ CHOICES = (
     "Networks, number of minibatches and BatchNorm's mode are not stated: the networks of Figure "
     "8, all training images without augmentation (2,048 of CIFAR's), each minibatch with its own "
     "statistics.",
-    "The figure is at the checkpoints that are kept: ten in a run (five at scale laptop).",
+    "The figure is at the checkpoints that are kept: ten in a run (five at scale laptop, four at "
+    "scale gpu).",
 )
 SEEDS = {"laptop": 3, "gpu": 2, "paper": 5}
 LIMITS = {

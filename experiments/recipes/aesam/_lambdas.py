@@ -48,7 +48,8 @@ def recipe(title: str, method: str, quantity: Quantity, noise: float | None) -> 
         draw=heat_maps.over_x_and_y(quantity.key, "lambda_2", "lambda_1"),
         choices=[
             "Dataset and network are not stated: CIFAR-10 and ResNet-18.",
-            "rho and LookSAM's alpha are not stated: 0.05 and 0.5 (at scale laptop both 0.2).",
+            "rho and LookSAM's alpha are not stated: 0.05 and 0.5 (at scale laptop both 0.2); 0.5 "
+            "is not in the paper's grid 0.1, 0.3, 0.6, 0.9.",
         ],
         limits=rows.LIMITS if noise is None else _noise.LIMITS,
     )

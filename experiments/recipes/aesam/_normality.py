@@ -47,9 +47,10 @@ def recipe(
         choices=[
             "The method that trained the network is not stated: AE-SAM, which relies on the "
             "assumption.",
-            "400 random minibatches at the kept checkpoints nearest to "
+            "400 random minibatches of at most 2,048 training images (704 at scale laptop), at the "
+            "kept checkpoints nearest to "
             + ", ".join(f"{fraction:.0%}" for fraction in fractions)
-            + " of the epochs; the figure shows the first seed.",
+            + " of the epochs (20%, 60% and 80% at scale laptop); the figure shows the first seed.",
             "The correlation of the Q-Q plot is 1 for an exactly normal sample; samples of 400 "
             "normal numbers have at least 0.993 in 95% of the cases.",
         ],

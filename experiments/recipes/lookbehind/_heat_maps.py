@@ -48,4 +48,5 @@ def against(form: str) -> dict[str, str]:
 CHOICES = (
     "The grids are not stated: alpha 0.2, 0.5, 0.8 (the authors' README), k as in Figure 5.",
     rows.LAST_EPOCH,
+    rows.ASAM_SETTINGS,
 )

@@ -53,11 +53,14 @@ RECIPE = Recipe(
     choices=[
         "rho is the default. alpha* is that of the whole model, the mean over the steps of an "
         "epoch.",
+        rows.ADAPTIVE_ALPHA,
+        rows.ASAM_SETTINGS,
     ],
     limits={
         LAPTOP: rows.LAPTOP_LIMITS
+        + rows.TWO_K
         + " The learning rate drops after 25%, 50% and 75% of the epochs.",
-        "gpu": rows.GPU_BUDGET,
+        "gpu": rows.GPU_BUDGET + rows.TWO_K,
     },
     against={f"{family}, k = {k}": f"{family}, k = 2" for family in rows.FAMILIES for k in (5, 10)},
 )

@@ -17,8 +17,8 @@ RECIPE = Recipe(
     draw=heat_maps.over_x_and_y("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
     choices=[*_heat_maps.CHOICES, "The networks are not listed: those of Table 1."],
     limits={
-        LAPTOP: rows.LAPTOP_LIMITS + " The maps are those of lookbehind.figure7.",
-        "gpu": rows.GPU_BUDGET,
+        LAPTOP: rows.LAPTOP_LIMITS + rows.TWO_K + " The maps are those of lookbehind.figure7.",
+        "gpu": rows.GPU_BUDGET + rows.TWO_K,
     },
     against=_heat_maps.against("Lookbehind"),
 )

@@ -32,9 +32,14 @@ RECIPE = Recipe(
     choices=[
         "k and alpha are not stated: k = 5 (2 at scale gpu), alpha = 0.5.",
         "m is not stated: the batch size. The maximum is that of one ascent step.",
-        "The table has the third radius of SAM's ball (0.2 at scale laptop, else 1).",
+        "m-sharpness is a mean over at most 2,048 training images (all 704 at scale laptop), that "
+        "of the paper over the whole training set.",
+        "The table has the third radius of SAM's ball (0.2 at scale laptop, else 1), for the rows "
+        "of ASAM too, where the paper takes ASAM's ball (equation 6): that one is in the figure "
+        "and in the JSON file.",
+        rows.ASAM_SETTINGS,
     ],
-    limits=rows.LIMITS,
+    limits={"laptop": rows.LAPTOP_LIMITS + rows.LAPTOP_RADII, "gpu": rows.GPU_BUDGET},
     against=_radii.against(rows.FAMILIES),
     measures=sharpness_quantities.m_sharpness_measure,
 )

@@ -19,9 +19,13 @@ RECIPE = Recipe(
     draw=drawings.vectors("x_{}", ("accuracy_over_sigma",), ("noise sigma",)),
     choices=[
         "The noise levels are not stated: sigma = 0 to 0.5.",
-        "BatchNorm's statistics are estimated again on training images after the noise; ten draws "
-        "for each trained model.",
+        "BatchNorm's statistics are estimated again after the noise, on at most 2,048 training "
+        "images. Ten draws for each trained model, also on ImageNet, where the paper has three, on "
+        "at most 10,000 of its validation images.",
+        "Deviations are over training seeds, those of the paper over draws of the noise. "
+        "Lookahead-SGD and the rows with averaged gradients are left out.",
         rows.NO_K_OR_ALPHA,
+        rows.ASAM_SETTINGS,
     ],
     limits=rows.LIMITS,
     against={row: "SAM" for row in _ROWS if row.endswith("-SAM")}

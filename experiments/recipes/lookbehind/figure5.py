@@ -1,7 +1,7 @@
 """Figure 5: sensitivity to k."""
 
 from experiments.recipes import beds, drawings, quantities, rows
-from experiments.recipes.recipe import LAPTOP, Cell, Recipe
+from experiments.recipes.recipe import Cell, Recipe
 
 _PAIRS = [beds.RESNET_34, ("CIFAR-100", "ResNet-50")]
 
@@ -28,11 +28,8 @@ RECIPE = Recipe(
     seeds=rows.SEEDS,
     quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
     draw=drawings.lines("test_accuracy", "k"),
-    choices=["alpha is not stated: 0.5 for each k.", rows.LAST_EPOCH],
-    limits={
-        LAPTOP: rows.LAPTOP_LIMITS + " k = 2 and 5 only.",
-        "gpu": rows.GPU_BUDGET + " k = 2 and 5 only.",
-    },
+    choices=["alpha is not stated: 0.5 for each k.", rows.LAST_EPOCH, rows.ASAM_SETTINGS],
+    limits=rows.TWO_K_LIMITS,
     against={
         f"{form}-{family}, k = {k}": family
         for form in ("Multistep", "Lookahead", "Lookbehind")

@@ -50,10 +50,15 @@ RECIPE = Recipe(
     quantities=[quantities.test_accuracy(), quantities.best_accuracy(), quantities.train_loss()],
     draw=drawings.lines("test_accuracy", "rho", log_x=True),
     choices=[
-        "The grid is not stated but for its ends: SAM 0.05, 0.1, 0.2, 0.5; ASAM 0.5, 1, 2.",
+        "The grid is not stated but for its ends: at scale paper SAM 0.05, 0.1, 0.2, 0.5 and ASAM "
+        "0.5, 1, 2; at scale gpu SAM 0.05, 0.1, 0.5.",
         "alpha is not stated: 0.5.",
         rows.LAST_EPOCH,
+        rows.ASAM_SETTINGS,
     ],
-    limits=rows.LIMITS,
+    limits={
+        "laptop": rows.LAPTOP_LIMITS + rows.LAPTOP_RADII + rows.TWO_K,
+        "gpu": rows.GPU_BUDGET + rows.TWO_K,
+    },
     against=_against(),
 )

@@ -16,6 +16,6 @@ RECIPE = Recipe(
     quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
     draw=heat_maps.over_x_and_y("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
     choices=_heat_maps.CHOICES,
-    limits=rows.LIMITS,
+    limits=rows.TWO_K_LIMITS,
     against=_heat_maps.against("Lookbehind"),
 )

@@ -54,6 +54,10 @@ RECIPE = Recipe(
         "The best alpha for each k is not stated: 0.5.",
         "Weights, BatchNorm's statistics, momentum and the schedule continue.",
         rows.LAST_EPOCH,
+        rows.ASAM_SETTINGS,
     ],
-    limits={LAPTOP: rows.LAPTOP_LIMITS + " SAM only.", "gpu": rows.GPU_BUDGET},
+    limits={
+        LAPTOP: rows.LAPTOP_LIMITS + " SAM only." + rows.TWO_K,
+        "gpu": rows.GPU_BUDGET + rows.TWO_K,
+    },
 )

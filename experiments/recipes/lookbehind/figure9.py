@@ -37,9 +37,11 @@ RECIPE = Recipe(
         '"Without linear interpolation" is read as alpha = 1 with k descent steps of the learning '
         "rate.",
         "Static alpha is not stated: 0.5.",
+        rows.ADAPTIVE_ALPHA,
         rows.LAST_EPOCH,
+        rows.ASAM_SETTINGS,
     ],
-    limits=rows.LIMITS,
+    limits=rows.TWO_K_LIMITS,
     against={
         f"{name}, k = {k}": f"steps of rho / k, k = {k}"
         for name in _VARIANTS

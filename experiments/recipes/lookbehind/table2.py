@@ -152,6 +152,7 @@ RECIPE = Recipe(
         "of its task.",
         "Algorithm 4 as printed does not adapt before its meta step: SAM is taken on the meta loss "
         "(meta_step=adapted), with the meta loss averaged over inner steps, as C-MAML's code does.",
+        "The published forgetting is in docs/lifelong-learning.md.",
         "The seed decides the order of the classes, so that differences are paired.",
     ],
     limits={

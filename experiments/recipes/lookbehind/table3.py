@@ -41,8 +41,8 @@ RECIPE = Recipe(
     choices=[
         rows.NO_K_OR_ALPHA,
         rows.LAST_EPOCH,
-        "Adaptive alpha is that of equations 7 and 8, over the whole model; the authors' code "
-        "takes one for each tensor.",
+        rows.ADAPTIVE_ALPHA,
+        rows.ASAM_SETTINGS,
     ],
     limits=rows.LIMITS,
     published=_published(),

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import translation, vit_finetune
 from experiments.configs.base import with_changes
-from experiments.recipes import drawings
+from experiments.recipes import drawings, rows
 from experiments.recipes.recipe import LAPTOP, PAPER, Cell, Quantity, Recipe, RunResult
 
 # A Transformer of one layer, small enough to train 21 times in a quarter of an hour.
@@ -82,7 +82,9 @@ RECIPE = Recipe(
         "on detokenized, lowercased text, so absolute values are not comparable.",
         "The ViT's patch size, rate, schedule and batch size are not stated: ViT-B/16, 0.01, "
         "cosine, 512. It starts from the file ViT-B_16-224.npz in the current folder, weights of "
-        "the original release that were fine-tuned on ImageNet-1K.",
+        "the original release that were fine-tuned on ImageNet-1K. Momentum 0.9, no weight decay.",
+        rows.ADAPTIVE_ALPHA,
+        rows.ASAM_SETTINGS,
         "The published Adam, SAM and ASAM scores in translation are those of Kwon et al. (2021).",
     ],
     limits={

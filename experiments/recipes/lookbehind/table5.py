@@ -32,6 +32,7 @@ RECIPE = Recipe(
     draw=drawings.rows("best_epoch"),
     choices=[
         "The paper's deviations divide by n; ours by n - 1.",
+        rows.ASAM_SETTINGS,
         "Of several epochs with the best accuracy the first one counts.",
     ],
     limits={

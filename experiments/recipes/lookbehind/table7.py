@@ -46,7 +46,7 @@ def _settings(scale: str, text: str) -> Iterator[dict[str, float]]:
 
 
 def cells(scale: str) -> list[Cell]:
-    """Every setting of every method, with and without replay, on validation examples."""
+    """Every setting of every method, with and without replay, scored on the test set."""
     found = []
     for column, stream in _STREAMS[scale].items():
         for replay, (name, text) in product((False, True), _METHODS.items()):
@@ -106,7 +106,7 @@ RECIPE = Recipe(
         "Rows name the setting as the paper does: {rate, rho, k, alpha}, without those that the "
         "method does not have.",
         "As in the paper the accuracy is that on the test set; choosing by it favours methods with "
-        "larger grids.",
+        "larger grids. The choice is made for each seed, the paper's once.",
         "The paper's choices on Split-CIFAR100: SGD {0.03}; SAM {0.03, 0.05}; Multistep-SAM {0.01, "
         "0.01, 2}; Lookbehind-SAM {0.1, 0.05, 10, 0.1}; ER + SAM {0.1, 0.05}; ER + Multistep-SAM "
         "{0.1, 0.05, 10}; ER + Lookbehind-SAM {0.03, 0.05, 10, 0.2}; Lookbehind-C-MAML {0.03, "

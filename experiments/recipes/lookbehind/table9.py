@@ -57,6 +57,8 @@ RECIPE = Recipe(
     choices=[
         "rho and the batch size are not stated: the default, and 128 as in the authors' code.",
         rows.LAST_EPOCH,
+        rows.ADAPTIVE_ALPHA,
+        rows.ASAM_SETTINGS,
     ],
     limits={
         "laptop": rows.LAPTOP_LIMITS + " Microbatches of 8 and 16 in batches of 32; k = 2 only.",
