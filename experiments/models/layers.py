@@ -25,16 +25,19 @@ class Layers:
     dtype: DTypeLike
     rngs: nnx.Rngs
 
-    def conv(self, channels_in: int, channels: int, size: int, stride: int = 1) -> nnx.Conv:
-        """A convolution without bias; height and width are divided by the stride, rounded up."""
+    def conv(
+        self, channels_in: int, channels: int, size: int, stride: int = 1, bias: bool = False
+    ) -> nnx.Conv:
+        """A convolution; height and width are divided by the stride, rounded up."""
         return nnx.Conv(
             channels_in,
             channels,
             (size, size),
             stride,
             padding=size // 2,
-            use_bias=False,
+            use_bias=bias,
             kernel_init=self.scheme.conv,
+            bias_init=self.scheme.bias(size**2 * channels_in),
             dtype=self.dtype,
             rngs=self.rngs,
         )

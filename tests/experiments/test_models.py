@@ -43,6 +43,8 @@ def build_shapes(name, num_classes=10, channels=3, **kwargs):
         ("wrn28_2", 1_467_610),
         ("wrn28_10", 36_479_194),
         ("pyramidnet110", 28_485_477),
+        ("vgg11", 9_231_114),
+        ("vgg16", 14_728_266),
     ],
 )
 def test_parameter_counts_on_cifar_10_are_the_published_ones(name, parameters):

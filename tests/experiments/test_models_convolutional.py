@@ -11,6 +11,7 @@ from experiments.models import initializers, pyramidnet, wide_resnet
 from experiments.models.layers import Layers
 from experiments.models.pyramidnet import PyramidNet
 from experiments.models.resnet import Bottleneck, ResNet, ZeroPadding, projection
+from experiments.models.vgg import VGG
 from experiments.models.wide_resnet import WideResNet
 
 
@@ -126,3 +127,12 @@ def test_norms_start_as_the_identity():
     norm = make_layers().norm(3)
     np.testing.assert_array_equal(norm.scale[...], 1)
     np.testing.assert_array_equal(norm.bias[...], 0)
+
+
+def test_vgg_has_a_pixel_left_after_five_poolings_and_refuses_smaller_images():
+    model = nnx.eval_shape(lambda: VGG(10, 3, depth=11, rngs=nnx.Rngs(0)))
+    logits = nnx.eval_shape(lambda m: m(jnp.zeros((2, 32, 32, 3))), model)
+    assert logits.shape == (2, 10)
+    assert len(model.stages) == 5
+    with pytest.raises(ValueError, match="32 pixels, got 16"):
+        nnx.eval_shape(lambda: VGG(10, 3, depth=16, image_size=16, rngs=nnx.Rngs(0)))
