@@ -22,7 +22,7 @@ RECIPE = Recipe(
     choices=[
         "rho = 0.05 as stated (0.2 at scale laptop); LookSAM's alpha is not stated: 0.5, "
         "which is not in the paper's grid 0.1, 0.3, 0.6, 0.9.",
-        "ImageNet is trained in bfloat16 with weight decay 1e-4.",
+        rows.IMAGENET,
         rows.NO_PUBLISHED_CELLS,
     ],
     limits={

@@ -15,7 +15,11 @@ RECIPE = Recipe(
     seeds=rows.SEEDS,
     quantities=[quantities.test_accuracy(), quantities.best_accuracy()],
     draw=heat_maps.over_x_and_y("test_accuracy", "k", "alpha", reference=rows.FAMILIES),
-    choices=[*_heat_maps.CHOICES, "The networks are not listed: those of Table 1."],
+    choices=[
+        *_heat_maps.CHOICES,
+        "The networks are not listed: those of Table 1.",
+        rows.IMAGENET,
+    ],
     limits={
         LAPTOP: rows.LAPTOP_LIMITS + rows.TWO_K + " The maps are those of lookbehind.figure7.",
         "gpu": rows.GPU_BUDGET + rows.TWO_K,

@@ -81,8 +81,8 @@ RECIPE = Recipe(
         "Optimizer settings are not in the text: those of the authors' code (rate 0.1, momentum "
         "0.9, weight decay 5e-4, batches of 128); ImageNet: rate 0.1, cosine, batches of 256.",
         rows.ASAM_SETTINGS,
-        "The last partial batch of an epoch is dropped: 390 steps an epoch, the authors' code 391. "
-        "ImageNet is trained in bfloat16 with weight decay 1e-4.",
+        "The last partial batch of an epoch is dropped: 390 steps an epoch, the authors' code 391.",
+        rows.IMAGENET,
         "rho is the default: 0.05 (SAM) and 0.5 (ASAM), on CIFAR-100 0.1 and 1.0.",
         "At scale laptop the learning rate follows a cosine, so that wrong labels are memorized.",
     ],

@@ -91,6 +91,7 @@ RECIPE = Recipe(
         "A run that never reaches the level counts as 100%, the least that it can be, so that the "
         "mean is then too low. A dash: Multistep itself did not train.",
         rows.ADAPTIVE_ALPHA,
+        rows.IMAGENET,
         rows.ASAM_SETTINGS,
     ],
     limits={

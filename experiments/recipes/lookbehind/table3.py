@@ -42,6 +42,7 @@ RECIPE = Recipe(
         rows.NO_K_OR_ALPHA,
         rows.LAST_EPOCH,
         rows.ADAPTIVE_ALPHA,
+        rows.IMAGENET,
         rows.ASAM_SETTINGS,
     ],
     limits=rows.LIMITS,

@@ -33,6 +33,7 @@ RECIPE = Recipe(
     choices=[
         "The paper's deviations divide by n; ours by n - 1.",
         rows.ASAM_SETTINGS,
+        rows.IMAGENET,
         "Of several epochs with the best accuracy the first one counts.",
     ],
     limits={
