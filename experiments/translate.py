@@ -18,7 +18,6 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.cli import interruptions, plain, user_errors
-from experiments.configs.translation import get_config
 from experiments.parallel.mesh import make_mesh
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
@@ -64,14 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def read_config(workdir: Path) -> ConfigDict:
     """The config of a run of the translation task."""
-    path = workdir / run_dir.CONFIG
-    if not path.exists():
-        raise ValueError(f"{workdir} must be the workdir of a run; it has no {run_dir.CONFIG}.")
-    saved = run_dir.read_config(workdir)
-    if saved.get("task") != "translation":
-        raise ValueError(f"{workdir} must hold a run of translation, got {saved.get('task')!r}.")
-    config = get_config()
-    config.update({key: value for key, value in saved.items() if value is not None})
+    config = run_dir.read_config(workdir)
+    if config.task != "translation":
+        raise ValueError(f"{workdir} must hold a run of translation, got {config.task!r}.")
     return config
 
 

@@ -1,7 +1,6 @@
 """Reads finished training runs; nothing is written to their workdirs."""
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +21,6 @@ from experiments.analysis.functions import (
     architecture,
     make_functions,
 )
-from experiments.configs import base
-from experiments.configs.validation import check_ranges
 from experiments.data import Examples
 from experiments.methods.table import method
 from experiments.training import run_dir as files
@@ -148,10 +145,7 @@ def _read_config(path: Path) -> ConfigDict:
         configs = [p for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{files.CONFIG}")]
         found = _listed(p.parent.relative_to(folder) for p in configs)
         raise ValueError(f"{path} {problem}; runs in {folder}: {found}.")
-    config = ConfigDict(json.loads(base.get_config().to_json()) | files.read_config(path))
-    with _errors_name(file):
-        check_ranges(config)
-    return config
+    return files.read_config(path)
 
 
 @contextmanager

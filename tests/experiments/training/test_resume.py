@@ -168,15 +168,6 @@ def test_no_readable_checkpoint_raises(config, whole):
         train.main(config, whole)
 
 
-def test_another_config_raises_with_the_difference(config, whole):
-    config.update(label_smoothing=0.2, seed=1)
-    with pytest.raises(SystemExit) as error:
-        train.main(config, whole)
-    message = str(error.value)
-    assert "label_smoothing: 0.0 in the workdir, 0.2 requested" in message
-    assert "seed: 0 in the workdir, 1 requested" in message
-
-
 def test_a_run_resumes_with_other_folders_workers_and_eval_batches(
     config, whole, tmp_path, monkeypatch
 ):
@@ -187,23 +178,6 @@ def test_a_run_resumes_with_other_folders_workers_and_eval_batches(
     (epochs, ours), (_, theirs) = weights(config, whole), weights(config, moved)
     assert epochs == config.epochs
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
-def test_a_run_saves_versions_and_config(config, whole):
-    (versions,) = json.loads((whole / "versions.json").read_text())
-    assert versions["jax"] == jax.__version__
-    assert {"jaxlib", "optax", "flax", "optax-lookbehind"} <= versions.keys()
-    assert json.loads((whole / "config.json").read_text())["method"] == "esam"
-
-
-def test_the_versions_that_a_run_began_with_are_kept(config, whole):
-    path = whole / "versions.json"
-    (versions,) = json.loads(path.read_text())
-    began = versions | {"jax": "0.1"}
-    path.write_text(json.dumps([began]))
-    for _ in range(2):
-        train.main(config, whole)
-    assert json.loads(path.read_text()) == [began, versions]
 
 
 def exploding(monkeypatch, which=7):
