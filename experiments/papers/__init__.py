@@ -1,0 +1,1 @@
+"""The items of the papers and of this project's comparisons."""

@@ -1,0 +1,1 @@
+"""Comparisons of this project: methods at their best settings."""

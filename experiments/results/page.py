@@ -1,0 +1,212 @@
+"""A result as files: JSON with every number, a Markdown page, and the figure."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.results import figures, tables
+from experiments.results.item import Item, Result, ResultRow, Row, evaluate
+from experiments.results.metrics import Metric
+from experiments.results.runs import changed_keys
+from experiments.results.table import pack, unpack
+from experiments.storage import disk
+
+
+def write(result: Result, folder: Path) -> list[Path]:
+    """Writes ``NAME.json``, ``.md``, ``.png`` and ``.svg``; returns their paths.
+
+    Without rows, which means that the scale cannot show the item, only the Markdown page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    json_file, page = (folder / f"{result.name}{suffix}" for suffix in (".json", ".md"))
+    disk.write_text(page, markdown(result))
+    if not result.rows:
+        return [page]
+    write_json(json_file, as_json(result))
+    return [json_file, page, *figures.save(result.item.draw(result), folder, result.name)]
+
+
+def read(name: str, item: Item, scale: str, folder: Path) -> Result:
+    """The result in ``NAME.json``, for the item's rows of today.
+
+    Raises:
+      ValueError: if the file lacks one of the rows.
+    """
+    file = folder / f"{name}.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    rows = []
+    for row in item.rows(scale):
+        params = to_json_types(row.params)
+        (saved,) = [each for each in record["rows"] if each["params"] == params] or [None]
+        if saved is None:
+            raise ValueError(f"{file} has no row with the parameters {params}; run it again.")
+        rows.append(
+            ResultRow(
+                row,
+                "",
+                unpack(saved["values"]),
+                saved["gradients_per_step"],
+                tuple(saved["diverged"]),
+            )
+        )
+    return evaluate(name, item, scale, record["date"], rows)
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """The whole result, with each row's config."""
+    item = result.item
+    return {
+        "name": result.name,
+        "title": item.title,
+        "scale": result.scale,
+        "date": result.date,
+        "metrics": {
+            metric.name: {"label": metric.label, "higher_is_better": metric.higher_is_better}
+            for metric in item.metrics
+        },
+        "choices": list(item.choices),
+        "limits": item.limits.get(result.scale, ""),
+        "rows": [
+            {
+                "label": each.label,
+                "params": each.row.params,
+                "config": changed_keys(each.row.config),
+                "gradients_per_step": each.gradients_per_step,
+                "diverged": each.diverged,
+                "published": each.row.published,
+                "values": pack(each.table),
+                "summary": _summaries(each, item.metrics),
+                "against": each.against,
+                "difference": each.difference and each.difference._asdict(),
+            }
+            for each in result.rows
+        ],
+    }
+
+
+def markdown(result: Result) -> str:
+    """Tables of all scalar metrics, the published numbers, and the notes."""
+    item = result.item
+    command = f"`python -m experiments.reproduce {result.name} --scale={result.scale}`"
+    lines = [f"# {result.name}: {item.title}", ""]
+    if result.rows:
+        seeds = sorted({len(each.table.distinct("seed")) for each in result.rows})
+        counts = "1 seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
+        lines += [
+            f"Scale `{result.scale}`, {counts}, {result.date}. Mean ± sample standard deviation "
+            f"over seeds. Written by {command}.",
+            "",
+            f"![{result.name}]({result.name}.svg)",
+            "",
+        ]
+    for heading, rows in result.panels.items():
+        lines += [f"## {heading}", "", _table(result, rows), ""]
+    lines += _published(result)
+    if item.limits.get(result.scale):
+        lines += ["## Limits of this scale", "", item.limits[result.scale], ""]
+    if item.choices:
+        lines += ["## Choices where the paper is silent", ""]
+        lines += [f"- {choice}" for choice in item.choices] + [""]
+    return "\n".join(lines)
+
+
+def write_json(file: Path, record: Any) -> None:
+    """Writes a record as JSON with its innermost lists on one line each."""
+    text = json.dumps(to_json_types(record), indent=1, allow_nan=False, ensure_ascii=False)
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda match: " ".join(match[0].split()), text)
+    disk.write_text(file, text + "\n")
+
+
+def to_json_types(value: Any) -> Any:
+    """Converts to the types of JSON; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {key: to_json_types(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json_types(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return to_json_types(np.asarray(value).tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _table(result: Result, rows: Sequence[ResultRow]) -> str:
+    item = result.item
+    metrics = [m for m in item.metrics if _is_scalar(m, rows)]
+    has_published = any(each.row.published for each in rows)
+    has_gradients = any(each.gradients_per_step for each in rows)
+    compares = any(each.against for each in rows)
+    entries = []
+    for each in rows:
+        entry = {"method": each.label}
+        entry |= {metric.label: _mean_std(each, metric) for metric in metrics}
+        if has_published:
+            entry["published"] = _published_value(each.row)
+        if has_gradients:
+            entry["gradients a step"] = tables.number(each.gradients_per_step, 2)
+        if compares:
+            entry["difference, 95% interval"] = _difference(each, metrics[0].decimals)
+        if compares and item.t_test:
+            p = each.difference and each.difference.p
+            entry["p (paired t-test)"] = tables.DASH if p is None else f"{p:.2g}"
+        entries.append(entry)
+    return tables.markdown(entries)
+
+
+def _is_scalar(metric: Metric, rows: Sequence[ResultRow]) -> bool:
+    """Whether the metric is one number for each run, not a curve."""
+    values = [row for each in rows for row in each.table.where(metric=metric.name)]
+    return bool(values) and all(row.keys() <= {"metric", "seed", "run", "value"} for row in values)
+
+
+def _mean_std(each: ResultRow, metric: Metric) -> str:
+    found = each.table.summary(metric.name)
+    diverged = f"{len(each.diverged)} diverged" if each.diverged else ""
+    if found is None:
+        return diverged or tables.DASH
+    std = None if found.std is None else float(found.std)
+    text = tables.plus_minus(float(found.mean), std, metric.decimals)
+    return f"{text} ({diverged})" if diverged else text
+
+
+def _difference(each: ResultRow, decimals: int) -> str:
+    if each.against is None:
+        return tables.DASH
+    if each.difference is None:
+        return f"not compared with {each.against}"
+    return f"{tables.difference(each.difference, decimals)} against {each.against}"
+
+
+def _published(result: Result) -> list[str]:
+    """The numbers of the paper in panels that this scale does not have."""
+    item = result.item
+    rows = [row for row in item.rows("paper") if row.published]
+    missing = [row for row in rows if item.heading(row.params) not in result.panels]
+    if not missing:
+        return []
+    entries: dict[str, dict[str, str]] = {}
+    for row, label in zip(missing, item.labels(missing), strict=True):
+        entry = entries.setdefault(label, {"published": label})
+        entry[item.heading(row.params)] = _published_value(row)
+    headings = dict.fromkeys(item.heading(row.params) for row in missing)
+    blank = dict.fromkeys(headings, tables.DASH)
+    filled = [{"published": label, **blank, **entry} for label, entry in entries.items()]
+    return ["## Published", "", tables.markdown(filled), ""]
+
+
+def _published_value(row: Row) -> str:
+    mean, std = row.published or (None, None)
+    return tables.plus_minus(mean, std, 2)
+
+
+def _summaries(each: ResultRow, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Mean and deviation over seeds of the scalar metrics."""
+    found = {}
+    for metric in metrics:
+        if _is_scalar(metric, [each]) and (summary := each.table.summary(metric.name)):
+            found[metric.name] = summary._asdict()
+    return found

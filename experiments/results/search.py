@@ -1,0 +1,190 @@
+"""Choice of settings on held-out data, with the same number of runs for every method.
+
+All settings of a method are tried with one seed and the best quarter with two more, by the accuracy
+after the last epoch on a part of the training set that is held out with correct labels, never on
+the test set. Each seed draws its wrong labels, subset and split; the seeds are those of no other
+run. A choice and its numbers are kept as JSON.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+from experiments.configs.base import with_changes
+from experiments.results.item import method_string
+from experiments.results.runner import execute
+from experiments.results.runs import Run, run_of
+from experiments.storage import disk
+
+SEEDS = (1000, 1001, 1002)
+FINALISTS = 0.25  # fraction of the settings that get all seeds
+HELD_OUT = 0.2  # fraction of the training set
+
+Setting = Mapping[str, float]
+
+
+class Candidates(NamedTuple):
+    """A method with the settings to choose from.
+
+    Attributes:
+      method: its name in the table of methods.
+      grid: key of the config or argument of the method -> values.
+      fixed: arguments of the method that are not searched.
+    """
+
+    method: str
+    grid: Mapping[str, Sequence[float]]
+    fixed: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def settings(self) -> list[Setting]:
+        """All settings of the grid."""
+        return [
+            dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())
+        ]
+
+
+class Trial(NamedTuple):
+    """A setting with its scores, higher is better.
+
+    Attributes:
+      setting: the setting.
+      scores: seed -> score; a run that diverged scores 0.
+    """
+
+    setting: Setting
+    scores: dict[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean score."""
+        return float(np.mean(list(self.scores.values())))
+
+
+class Choice(NamedTuple):
+    """The chosen setting of a method.
+
+    Attributes:
+      method: its name in the table of methods.
+      fixed: arguments that were not searched.
+      setting: the chosen setting.
+      at_edge: keys whose chosen value is the smallest or largest of their grid.
+      trials: every setting that was tried, best first.
+    """
+
+    method: str
+    fixed: Mapping[str, Any]
+    setting: Setting
+    at_edge: Sequence[str] = ()
+    trials: Sequence[Trial] = ()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The method, its arguments and the chosen keys of the config."""
+        return {"method": self.method, **self.fixed, **self.setting}
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The config's keys for the choice."""
+        return changes(self.method, self.fixed, self.setting)
+
+
+def changes(method: str, fixed: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+    """The config's keys for a setting: those of the config, and the method with its arguments."""
+    keys = {key: value for key, value in setting.items() if key in base.get_config()}
+    arguments = {**fixed, **{key: value for key, value in setting.items() if key not in keys}}
+    return {"method": method_string(method, arguments), **keys}
+
+
+def choose(config: ConfigDict, candidates: Sequence[Candidates], root: Path) -> list[Choice]:
+    """Chooses a setting for each method. The same call again resumes.
+
+    Args:
+      config: the config of the comparison.
+      candidates: the methods, with grids of one size.
+      root: folder of the runs.
+
+    Raises:
+      ValueError: if a method has more settings than another.
+    """
+    sizes = {each.method: len(each.settings) for each in candidates}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"every method must have as many settings as the others, got {sizes}.")
+    trials = [[Trial(setting, {}) for setting in each.settings] for each in candidates]
+    _score(config, candidates, trials, SEEDS[:1], root)
+    finalists = [_ranked(row)[: max(1, round(FINALISTS * len(row)))] for row in trials]
+    _score(config, candidates, finalists, SEEDS[1:], root)
+    return [
+        _choice(each, _ranked(best), row)
+        for each, best, row in zip(candidates, finalists, trials, strict=True)
+    ]
+
+
+def draws(seed: int) -> dict[str, int]:
+    """The config's keys with which a seed draws everything random, the data included."""
+    return {"seed": seed, "noise_seed": seed}
+
+
+def write(file: Path, choices: Sequence[Choice]) -> None:
+    """Writes the choices and all their trials."""
+    records = [
+        choice._asdict() | {"trials": [trial._asdict() for trial in choice.trials]}
+        for choice in choices
+    ]
+    disk.write_text(file, json.dumps(records, indent=1) + "\n")
+
+
+def read(file: Path) -> list[Choice]:
+    """Reads the choices of a file."""
+    records = json.loads(file.read_text(encoding="utf-8"))
+    return [
+        Choice(**record | {"trials": [_trial(**trial) for trial in record["trials"]]})
+        for record in records
+    ]
+
+
+def _trial(setting: Setting, scores: Mapping[str, float]) -> Trial:
+    return Trial(setting, {int(seed): score for seed, score in scores.items()})  # keys of JSON
+
+
+def _score(
+    config: ConfigDict,
+    candidates: Sequence[Candidates],
+    trials: Sequence[Sequence[Trial]],
+    seeds: Sequence[int],
+    root: Path,
+) -> None:
+    """Trains each trial with each seed and adds the accuracies on held-out data to its scores."""
+    runs: list[tuple[Trial, Run]] = []
+    for seed in seeds:
+        for each, row in zip(candidates, trials, strict=True):
+            for trial in row:
+                keys = changes(each.method, each.fixed, trial.setting) | draws(seed)
+                keys |= {"validation": HELD_OUT, "save_every": config.epochs}
+                runs.append((trial, run_of(with_changes(config, keys), seed, root)))
+    execute([run for _, run in runs])
+    for trial, run in runs:
+        score = 0.0 if run.diverged else run.read({}).history[-1]["val_accuracy"]
+        trial.scores[run.config.seed] = score
+
+
+def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: trial.mean, reverse=True)
+
+
+def _choice(each: Candidates, finalists: Sequence[Trial], trials: Sequence[Trial]) -> Choice:
+    setting = finalists[0].setting
+    at_edge = [
+        key
+        for key, values in each.grid.items()
+        if len(values) > 1 and setting[key] in (min(values), max(values))
+    ]
+    others = [trial for trial in _ranked(trials) if trial not in finalists]
+    return Choice(each.method, dict(each.fixed), setting, at_edge, [*finalists, *others])
