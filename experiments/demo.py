@@ -28,7 +28,6 @@ from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
 from experiments.papers.comparison.methods import DEMO, FURTHER, chosen
 from experiments.results import figures, metrics, search, stats, tables
-from experiments.results.cost import gradients_per_step
 from experiments.results.metrics import FinishedRun
 from experiments.results.page import write_json
 from experiments.results.runner import share_compiled_programs
@@ -158,8 +157,8 @@ def train(label: str, config: ConfigDict, *, num_examples: int, bar: tqdm) -> Tr
             values += metric.rows(run).with_columns(seed=seed)
     if not sys.stderr.isatty():
         print(f"{label}: {SEEDS} seeds trained", file=sys.stderr, flush=True)
-    applied = np.mean(list(values.by_seed("percent_sam").values())) / 100
-    return Trained(label, config, values, gradients_per_step(method(config.method), float(applied)))
+    applied = float(np.mean(list(values.by_seed("percent_sam").values()))) / 100
+    return Trained(label, config, values, method(config.method).gradients_per_step(applied))
 
 
 def table_row(each: Trained, baseline: Trained) -> dict[str, str]:
@@ -225,7 +224,7 @@ def _accuracy(names: Sequence[str] | Mapping[str, Any]) -> str:
 def _epoch_gradients(config: ConfigDict, num_examples: int) -> int:
     """Gradients of an epoch in which every step is sharpness-aware."""
     steps = steps_per_epoch(num_examples, config.batch_size)
-    return round(steps * gradients_per_step(method(config.method), 1.0))
+    return round(steps * method(config.method).gradients_per_step(1.0))
 
 
 if __name__ == "__main__":

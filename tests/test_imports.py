@@ -37,6 +37,8 @@ EXPERIMENTS = [
     ["campaign"],
     ["cli"],
     ["train", "continual.__main__"],
+    ["results"],
+    ["papers"],
     ["analyze", "demo", "reproduce", "translate"],
 ]
 

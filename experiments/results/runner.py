@@ -77,13 +77,8 @@ def share_compiled_programs(root: Path) -> None:
 
 def _train(run: Run) -> None:
     """Trains; a run whose loss is not finite is marked as diverged, other errors are raised."""
-    main = continual.main if is_lifelong(run.config) else train.main
+    do = continual.main if is_lifelong(run.config) else train.run
     try:
-        main(run.config.copy_and_resolve_references().lock(), run.path, show_progress=False)
-    except SystemExit as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, NotFiniteError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
-            raise
+        do(run.config.copy_and_resolve_references().lock(), run.path, show_progress=False)
+    except NotFiniteError as error:
         run_dir.write_lines(run.path / DIVERGED, [{"message": str(error)}])

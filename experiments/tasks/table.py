@@ -64,8 +64,8 @@ def classification_task(config: ConfigDict, info: DatasetInfo) -> Task:
 def load_dataset(config: ConfigDict) -> Dataset:
     """Loads a dataset that fits in memory, with the config's split, subset and label noise."""
     dataset = data.load_encoded(config.dataset, config.data_dir)
-    dataset = data.hold_out(dataset, config.validation)
-    dataset = data.take(dataset, config.train_examples)
+    dataset = data.hold_out(dataset, config.validation, config.noise_seed)
+    dataset = data.take(dataset, config.train_examples, config.noise_seed)
     dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
     mean, std = _normalization(config, dataset.mean, dataset.std)
     return data.decode(dataset)._replace(mean=mean, std=std)

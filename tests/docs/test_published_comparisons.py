@@ -27,8 +27,7 @@ def test_the_table_of_the_readme_has_the_settings_chosen_on_held_out_data():
     (section,) = tables(ROOT / "README.md")
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", section, re.M))
     config = noisy_digits.get_config()
-    changes = demo.CONTROL | {name: row.changes(row.chosen) for name, row in demo.ROWS.items()}
-    for name, values in changes.items():
+    for name, values in demo.rows().items():
         assert rows[name] == demo._setting(with_changes(config, values))
     assert "Every method has its own learning rate" in section
 

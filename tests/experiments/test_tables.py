@@ -2,9 +2,6 @@
 
 import json
 
-import numpy as np
-
-from experiments.demo import MethodResult, table_row
 from experiments.reporting.tables import Table, mean_and_std, update_page, write_tables
 
 ROWS = [{"model": "ResNet", "ms": 12.3456, "k": 2}, {"model": "ViT", "ms": 1.5, "note": "1.50"}]
@@ -34,28 +31,6 @@ def test_parts_of_a_page_are_replaced_between_their_markers(tmp_path):
     page.write_text("a <!-- begin: x -->old<!-- end: x --> b")
     update_page(page, {"x": "new", "unknown": "ignored"})
     assert page.read_text() == "a <!-- begin: x -->\nnew\n<!-- end: x --> b"
-
-
-def test_a_row_of_the_demo_has_mean_deviation_and_paired_difference(config):
-    def result(name, last):
-        curves = {
-            "test_accuracy": np.array([[0.9, last[0]], [0.5, last[1]]]),
-            "train_accuracy": np.array([[0.1, 0.5], [0.1, 0.5]]),
-        }
-        return MethodResult(name, config, curves, np.array([0.5, 0.6]), 1.5)
-
-    config.method, config.learning_rate = "sam:rho=0.1", 0.02
-    row = table_row(result("SAM", (0.5, 0.7)), result("SGD", (0.4, 0.5)))
-    assert list(row.values()) == [
-        "SAM",
-        "rate 0.02, rho = 0.1",
-        "60.00 ± 14.14",
-        "+15.00 [-48.53, +78.53]",  # 15 ± 12.706 * 5, Student's t with one degree of freedom
-        "80.00 ± 14.14",
-        "50",
-        "55.0 ± 7.1",
-        "1.50",
-    ]
 
 
 def test_a_number_that_all_seeds_share_has_no_deviation():

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments.reporting.progress import Progress
+from experiments.results.progress import Progress
 
 
 def two_items():
