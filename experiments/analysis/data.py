@@ -25,7 +25,7 @@ _KEYS = (
     "validation",
     "train_examples",
     "label_noise",
-    "noise_seed",
+    "data_seed",
     "pretrained",
 )
 _MAX_TEST_BATCH = 1000  # test examples

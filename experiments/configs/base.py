@@ -21,7 +21,9 @@ def get_config() -> ConfigDict:
     config.eval_test = False  # with validation: evaluate on the test set too (test_*)
     config.train_examples = placeholder(int)  # number to train on; None: all
     config.label_noise = 0.0  # fraction of the training labels that are wrong
-    config.noise_seed = 0  # determines which ones, and the subset and the held-out part
+    config.data_seed = 0  # draws subset, held-out part, fold and wrong labels
+    config.fold = placeholder(int)  # 0 to 4: test on this fifth of all examples; None: as published
+    config.shrink = 1  # n: replace each n x n block of pixels by its mean
     config.augment = placeholder(bool)  # pad, crop, flip; None: as usual for the dataset
     config.label_smoothing = 0.0  # fraction of each label spread over all classes
 

@@ -2,7 +2,7 @@
 
 Batches of 32 and 40 epochs: at a learning rate of 0.01 SGD memorizes 95% of the (partly wrong)
 labels, at 0.02 all of them. A low rate with weight decay memorizes few of them, too. The wrong
-labels (``noise_seed``) and the test images are the same for every seed.
+labels (``data_seed``) and the test images are the same for every seed.
 """
 
 from ml_collections import ConfigDict

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.configs.lookup import call, import_function, unknown
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.images import cifar, digits, tiny_imagenet
-from experiments.data.splits import flip_labels, hold_out, take
+from experiments.data.splits import flip_labels, hold_out, refold, shrink, take
 
 DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
     "cifar10": partial(cifar.load, "cifar10"),
@@ -35,6 +35,8 @@ __all__ = [
     "load",
     "load_encoded",
     "names",
+    "refold",
+    "shrink",
     "take",
 ]
 

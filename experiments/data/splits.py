@@ -1,9 +1,68 @@
 """Held-out split, subset and label noise, each a pure function of the dataset and a seed."""
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from experiments.data.dataset import Dataset, Examples
+
+FOLDS = 5
+
+
+def refold(dataset: Dataset, fold: int | None, seed: int = 0) -> Dataset:
+    """Deals all examples into five stratified folds, one of which becomes the test set.
+
+    Five runs, one a fold, test every example once: for datasets whose test set is small.
+
+    Args:
+      dataset: the dataset.
+      fold: the fold to test on, from 0; None keeps the published test set.
+      seed: determines the folds.
+    """
+    if fold is None:
+        return dataset
+    if not 0 <= fold < FOLDS:
+        raise ValueError(f"fold must be in [0, {FOLDS - 1}], got {fold}.")
+    images, labels = (
+        np.concatenate([np.asarray(a), np.asarray(b)])
+        for a, b in zip(dataset.train, dataset.test, strict=True)
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(images, labels)
+    train, test = list(folds)[fold]
+    return dataset._replace(
+        train=Examples(images[train], labels[train]), test=Examples(images[test], labels[test])
+    )
+
+
+def shrink(dataset: Dataset, factor: int) -> Dataset:
+    """Replaces each block of ``factor`` x ``factor`` pixels by its mean, rounded.
+
+    Smaller images make a real dataset affordable on a CPU. Normalization keeps the mean and
+    deviation of the images in full size.
+
+    Args:
+      dataset: the dataset, decoded.
+      factor: a divisor of height and width; 1 changes nothing.
+    """
+    if factor == 1:
+        return dataset
+    height, width = dataset.train.images.shape[1:3]
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(
+            f"shrink must divide height and width, {height} and {width}, got {factor}."
+        )
+
+    def means(images: np.ndarray) -> np.ndarray:
+        blocks = images.reshape(
+            len(images), height // factor, factor, width // factor, factor, -1
+        ).astype(np.float32)
+        return np.round(blocks.mean(axis=(2, 4))).astype(images.dtype)
+
+    splits = {
+        name: split._replace(images=means(split.images))
+        for name in ("train", "val", "test")
+        if (split := getattr(dataset, name)) is not None
+    }
+    return dataset._replace(**splits)
 
 
 def hold_out(dataset: Dataset, fraction: float, seed: int = 0) -> Dataset:

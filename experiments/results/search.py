@@ -129,7 +129,7 @@ def choose(config: ConfigDict, candidates: Sequence[Candidates], root: Path) -> 
 
 def draws(seed: int) -> dict[str, int]:
     """The config's keys with which a seed draws everything random, the data included."""
-    return {"seed": seed, "noise_seed": seed}
+    return {"seed": seed, "data_seed": seed}
 
 
 def write(file: Path, choices: Sequence[Choice]) -> None:

@@ -62,13 +62,14 @@ def classification_task(config: ConfigDict, info: DatasetInfo) -> Task:
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
-    """Loads a dataset that fits in memory, with the config's split, subset and label noise."""
+    """Loads a dataset that fits in memory, with the config's splits, subset and label noise."""
     dataset = data.load_encoded(config.dataset, config.data_dir)
-    dataset = data.hold_out(dataset, config.validation, config.noise_seed)
-    dataset = data.take(dataset, config.train_examples, config.noise_seed)
-    dataset = data.flip_labels(dataset, config.label_noise, config.noise_seed)
+    dataset = data.refold(dataset, config.fold, config.data_seed)
+    dataset = data.hold_out(dataset, config.validation, config.data_seed)
+    dataset = data.take(dataset, config.train_examples, config.data_seed)
+    dataset = data.flip_labels(dataset, config.label_noise, config.data_seed)
     mean, std = _normalization(config, dataset.mean, dataset.std)
-    return data.decode(dataset)._replace(mean=mean, std=std)
+    return data.shrink(data.decode(dataset), config.shrink)._replace(mean=mean, std=std)
 
 
 def _multi_head(

@@ -68,6 +68,39 @@ def test_hold_out_takes_validation_from_training_only(digits):
     )
 
 
+def test_the_folds_test_every_example_once_and_train_on_the_others(digits):
+    folds = [data.refold(digits, fold, seed=3) for fold in range(5)]
+    tested = np.concatenate([fold.test.images for fold in folds])
+    everything = np.concatenate([digits.train.images, digits.test.images])
+    np.testing.assert_array_equal(
+        np.sort(tested.reshape(len(tested), -1), axis=0),
+        np.sort(everything.reshape(len(everything), -1), axis=0),
+    )
+    for fold in folds:
+        assert len(fold.train.labels) + len(fold.test.labels) == 1797
+        counts = np.bincount(fold.test.labels)
+        assert counts.max() - counts.min() <= 3
+    other = data.refold(digits, 0, seed=4)
+    assert not np.array_equal(other.test.images, folds[0].test.images)
+
+
+def test_no_fold_keeps_the_published_test_set(digits):
+    assert data.refold(digits, None, seed=3) is digits
+    with pytest.raises(ValueError, match=r"fold must be in \[0, 4\], got 5"):
+        data.refold(digits, 5)
+
+
+def test_shrunk_images_have_the_means_of_blocks_of_pixels(digits):
+    shrunk = data.shrink(data.hold_out(digits, 0.2), 2)
+    assert shrunk.test.images.shape == (360, 4, 4, 1)
+    assert shrunk.val.images.shape[1:] == (4, 4, 1)
+    assert shrunk.test.images.dtype == np.uint8
+    block = digits.test.images[7, 2:4, 4:6, 0].astype(float)
+    assert shrunk.test.images[7, 1, 2, 0] == np.round(block.mean())
+    with pytest.raises(ValueError, match="shrink must divide height and width, 8 and 8, got 3"):
+        data.shrink(digits, 3)
+
+
 def test_a_subset_has_equally_many_of_each_class(digits):
     few = data.take(digits, 200)
     np.testing.assert_array_equal(np.bincount(few.train.labels), 20)

@@ -35,7 +35,7 @@ def config(config):
         ("learning_rate", 0.0, "> 0 and finite"),
         ("learning_rate", float("nan"), "> 0 and finite"),
         ("momentum", 1.5, r"in \[0, 1\)"),
-        ("noise_seed", -1, r"an integer in \[0, 2\*\*32\)"),
+        ("data_seed", -1, r"an integer in \[0, 2\*\*32\)"),
         ("skip_nonfinite", -1, ">= 0 and finite"),
         ("weight_decay", -1.0, ">= 0 and finite"),
         ("weight_decay", float("inf"), ">= 0 and finite"),

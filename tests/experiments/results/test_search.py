@@ -38,7 +38,7 @@ def test_every_method_must_have_the_same_budget(small, tmp_path):
 
 
 def test_a_seed_draws_labels_subset_and_split_too():
-    assert search.draws(7) == {"seed": 7, "noise_seed": 7}
+    assert search.draws(7) == {"seed": 7, "data_seed": 7}
 
 
 def test_keys_of_the_config_and_arguments_of_the_method():
