@@ -23,7 +23,8 @@ from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.storage.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, Progress, every
+from experiments.training.checkpoints import Checkpoints, Progress
+from experiments.training.interrupts import postponed
 from experiments.training.loggers import Logger, NullLogger, RunLogger
 from experiments.training.loop import Trainer, train
 from experiments.training.metrics import (
@@ -34,6 +35,7 @@ from experiments.training.metrics import (
     advice,
     best_epoch,
 )
+from experiments.training.save_schedule import every
 from experiments.training.setup import abstract_state, make_run, seed_keys
 from experiments.training.state import TrainState
 
@@ -85,7 +87,8 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             with make_logger(
                 config, workdir, pipeline, trainers, progress.history, show_progress
             ) as logger:
-                save = every(config, checkpoints.save, pipeline.steps_per_epoch)
+                interrupted = stack.enter_context(postponed())
+                save = every(config, checkpoints.save, pipeline.steps_per_epoch, interrupted)
                 _, history = train(
                     trainers,
                     pipeline,

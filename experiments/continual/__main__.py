@@ -20,9 +20,10 @@ from experiments.continual.setup import ContinualRun, abstract_state, make_run
 from experiments.continual.train import train
 from experiments.storage.lock import only_writer
 from experiments.training import run_dir
-from experiments.training.checkpoints import Checkpoints, every
+from experiments.training.checkpoints import Checkpoints
 from experiments.training.loggers import Logger, RunLogger
 from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
+from experiments.training.save_schedule import every
 
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:

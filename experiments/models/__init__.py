@@ -4,14 +4,12 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from experiments.configs.lookup import import_function, unknown
-from experiments.configs.validation import shown
 from experiments.models import initializers
 from experiments.models.dropout import remove_streams
 from experiments.models.pyramidnet import PyramidNet
@@ -71,9 +69,6 @@ def names() -> list[str]:
     return [*sorted(MODELS), *_NUMBERED]
 
 
-_MAX_SIZE = 10_000  # of a depth, a width or a patch in a model's name
-
-
 def find(name: str) -> Callable[..., nnx.Module]:
     """The function that makes a model, ``(num_classes, channels, *, rngs) -> model``.
 
@@ -91,8 +86,6 @@ def find(name: str) -> Callable[..., nnx.Module]:
     name = str(name)  # None if the config has none
     if ":" in name:
         return import_function("model", name)
-    if any(int(number) > _MAX_SIZE for number in re.findall(r"[0-9]+", name)):
-        raise ValueError(f"model must have no number above {_MAX_SIZE}, got {shown(name)}.")
     if wrn := re.fullmatch(r"wrn([0-9]+)_([0-9]+)", name):
         depth, width = map(int, wrn.groups())
         return partial(WideResNet, depth=depth, width=width)
@@ -134,8 +127,6 @@ def build(
     optional = {"image_size": image_size, "dtype": jnp.dtype(dtype)}
     parameters = _parameters(make)
     given = {key: value for key, value in optional.items() if key in parameters}
-    if ":" in name:
-        _check_call(name, make, num_classes, channels, **given, rngs=rngs)
     model = make(num_classes, channels, **given, rngs=rngs)
     if not isinstance(model, nnx.Module):
         raise ValueError(f"model {name!r} must return a Flax NNX module, got {model!r}.")
@@ -147,23 +138,6 @@ def _parameters(make: Callable[..., nnx.Module]) -> set[str]:
     """The names of a function's parameters."""
     while isinstance(make, partial):
         make = make.func
-    return set(_signature(make).parameters)
-
-
-def _check_call(name: str, make: Callable[..., nnx.Module], *args: Any, **kwargs: Any) -> None:
-    """Raises unless a function of the user's can be called with these arguments."""
-    try:
-        _signature(make).bind(*args, **kwargs)
-    except TypeError as error:
-        raise ValueError(
-            f"model {name!r} is called as make_model(num_classes, channels, rngs=rngs), with "
-            f"image_size and dtype if it has such arguments: {error}."
-        ) from error
-
-
-def _signature(make: Callable[..., nnx.Module]) -> inspect.Signature:
-    """The signature of a function, or of a class's constructor, which Flax hides."""
-    if not isinstance(make, type):
-        return inspect.signature(make)
-    constructor = inspect.signature(make.__init__)  # type: ignore[misc]
-    return constructor.replace(parameters=list(constructor.parameters.values())[1:])
+    if isinstance(make, type):  # Flax hides the signature of a module's constructor
+        make = make.__init__  # type: ignore[misc]
+    return set(inspect.signature(make).parameters)

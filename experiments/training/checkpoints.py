@@ -5,8 +5,8 @@ A checkpoint is a folder named after the number of training steps before it, wit
 epoch, of each of its steps. Orbax writes to a temporary folder and renames it when it is complete,
 so that a folder with a number as its name is a whole checkpoint.
 
-* :class:`Checkpoints` writes, and restores the newest one that can be read; :func:`every` decides
-  when. Both take part in all processes of a run.
+* :class:`Checkpoints` writes, and restores the newest one that can be read, in all processes of a
+  run together; ``save_schedule.py`` decides when.
 * :func:`read_newest`, :func:`kept_epochs`, :func:`read_fields`, :func:`read_history` and
   :func:`progress_of` read only.
 """
@@ -21,9 +21,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental.multihost_utils import process_allgather
-from ml_collections import ConfigDict
 
-from experiments.training.metrics import Record, check_finite, steps_from_json, steps_to_json
+from experiments.training.metrics import Record, steps_from_json, steps_to_json
 from experiments.training.state import AnyState, Metrics, State
 
 _NUM_KEPT = 2  # the newest, and the one to fall back to
@@ -121,41 +120,6 @@ class Checkpoints:
     def _number(self, history: Sequence[Record], step_metrics: Sequence[Metrics]) -> int:
         steps = len(history) * self._steps_per_epoch + len(step_metrics)
         return self._earlier_steps + steps
-
-
-def every(
-    config: ConfigDict, save: Callable[..., None], steps_per_epoch: int | None = None
-) -> Callable[..., None]:
-    """Saves after each ``save_every``-th epoch, ``save_every_steps``-th step and the last epoch.
-
-    Args:
-      config: the config with these keys.
-      save: ``(state, history, step_metrics) -> None``.
-      steps_per_epoch: number of steps of an epoch, for checkpoints within one.
-
-    Returns:
-      A function with the arguments of ``save``, to be called after each step, and after each epoch
-      without step metrics. It raises NotFiniteError rather than save after a loss that is not
-      finite.
-    """
-
-    def is_due(epochs: int, steps: int) -> bool:
-        if steps == steps_per_epoch:
-            return False  # the epoch has yet to be evaluated
-        if steps == 0 and (epochs % config.save_every == 0 or epochs == config.epochs):
-            return True
-        if config.save_every_steps is None or steps_per_epoch is None:
-            return False
-        return (epochs * steps_per_epoch + steps) % config.save_every_steps == 0
-
-    def save_some(
-        state: State, history: list[Record], step_metrics: Sequence[Metrics] = ()
-    ) -> None:
-        if is_due(len(history), len(step_metrics)):
-            check_finite(len(history) + 1, step_metrics)
-            save(state, history, step_metrics)
-
-    return save_some
 
 
 def read_newest(

@@ -9,10 +9,9 @@ import jax
 import pytest
 from absl import flags
 from flax import nnx
-from ml_collections import config_flags
 
 from experiments import models
-from experiments.cli import ConfigParser
+from experiments.cli import parse_config
 from experiments.configs.validation import check_ranges
 from experiments.methods.table import method
 from experiments.training.method_switch import methods_by_epoch
@@ -59,14 +58,7 @@ def test_the_docs_have_commands():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_documented_command_can_be_built(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    values = flags.FlagValues()
-    given = COMMANDS[command]
-    default = [] if any(word.startswith("--config=") for word in given) else ["--config=digits"]
-    arguments = ["train", *default, *given]
-    config = config_flags.DEFINE_config_file("config", sys_argv=arguments, flag_values=values)
-    values["config"].parser = ConfigParser()
-    values(arguments)
-    config = config.value
+    config, _ = parse_config(["train", *COMMANDS[command]], "digits", flags.FlagValues())
     check_ranges(config)
     methods = methods_by_epoch(config)
     if config.task != "classification":

@@ -81,9 +81,7 @@ def test_layers_have_masks_of_their_own():
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("nowhere:make", ["dataset", "'nowhere:make'", "no module 'nowhere'"]),
-        (":make", ["dataset", "module:function", "':make'"]),
-        ("tests.support.own_model:laod", ["no function 'laod'", "did you mean 'load'"]),
+        ("tests.support.own_model:laod", ["dataset", "has no attribute 'laod'"]),
         ("tests.support.own_model:load_nothing", ["must return a Dataset", "NoneType"]),
     ],
 )
@@ -93,12 +91,7 @@ def test_an_import_path_that_leads_nowhere_raises(path, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [("no_module", ["must return", "None"]), ("takes_classes_only", ["make_model(", "rngs"])],
-)
-def test_a_function_that_makes_no_model_raises(function, words):
-    path = f"tests.support.own_model:{function}"
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+def test_a_function_that_makes_no_model_raises():
+    path = "tests.support.own_model:no_module"
+    with pytest.raises(ValueError, match=f"'{path}' must return a Flax NNX module, got None"):
         models.build(path, 10, 1, rngs=nnx.Rngs(0))
-    assert all(word in str(error.value) for word in [path, *words]), error.value

@@ -32,8 +32,3 @@ def load_nothing(data_dir):
 def no_module(num_classes, channels, rngs):
     """A function that returns no model."""
     del num_classes, channels, rngs
-
-
-def takes_classes_only(num_classes):
-    """A function of too few arguments."""
-    del num_classes

@@ -9,18 +9,15 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.configs import digits
 from experiments.parallel.mesh import make_mesh, replicated, to_devices
 from experiments.training.checkpoints import (
     Checkpoints,
-    every,
     kept_epochs,
     progress_of,
     read_fields,
     read_history,
     read_newest,
 )
-from experiments.training.metrics import NotFiniteError
 from tests.support.checkpoint_folders import empty_arrays
 
 STEPS = 5  # of an epoch
@@ -176,31 +173,3 @@ def test_one_within_an_epoch_keeps_the_metrics_of_its_steps(tmp_path, caplog):
 def test_a_run_goes_on_with_epochs_of_another_length(folder):
     resume_and_save(folder, expected=3, steps_per_epoch=2)
     assert names(folder) == {"15", "17"}
-
-
-@pytest.mark.parametrize(
-    ("save_every_steps", "expected"),
-    [
-        (None, [(3, 0), (6, 0), (8, 0)]),
-        # Steps of the whole run, of four an epoch.
-        (10, [(2, 2), (3, 0), (5, 0), (6, 0), (7, 2), (8, 0)]),
-    ],
-)
-def test_they_are_saved_every_few_epochs_and_steps_and_after_the_last(save_every_steps, expected):
-    saved = []
-    config = digits.get_config()
-    config.update(epochs=8, save_every=3, save_every_steps=save_every_steps)
-    save = every(config, lambda _, *metrics: saved.append(tuple(map(len, metrics))), 4)
-    for epochs in range(8):
-        for steps in range(1, 5):
-            save(None, [{}] * epochs, [{"loss": np.float32(1)}] * steps)
-        save(None, [{}] * (epochs + 1), ())
-    assert saved == expected
-
-
-def test_none_is_saved_after_a_loss_that_is_not_finite():
-    config = digits.get_config()
-    config.save_every_steps = 2
-    save = every(config, lambda *_: pytest.fail("saved"), 4)
-    with pytest.raises(NotFiniteError, match="nan at step 2 of epoch 3"):
-        save(None, [{}] * 2, [{"loss": np.float32(1)}, {"loss": np.float32(np.nan)}])

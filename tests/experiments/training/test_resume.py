@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -13,6 +16,8 @@ from experiments.data.pipeline import epoch_rows
 from experiments.parallel.mesh import make_mesh, replicated
 from experiments.tasks import table
 from experiments.training.checkpoints import Checkpoints, kept_epochs
+from experiments.training.interrupts import Interrupted
+from experiments.training.loggers import RunLogger
 from experiments.training.setup import abstract_state, make_run, seed_keys
 from tests.support.checkpoint_folders import empty_arrays, newest, numbers
 
@@ -109,6 +114,35 @@ def test_a_run_that_stops_within_an_epoch_resumes_there(
     train.main(config, stopped)
     assert "Resuming after 1 epoch and 1 steps." in capsys.readouterr().err
     assert_same(config, whole, stopped)
+
+
+def test_a_run_that_a_signal_stops_resumes_where_it_stopped(config, whole, tmp_path, monkeypatch):
+    stopped = tmp_path / "stopped"
+
+    def signal_in_the_second_epoch(logger):
+        if logger._epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLogger, "log_first_step", signal_in_the_second_epoch)
+        patch.setattr(RunLogger, "_rate", lambda _: 0)
+        with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+            train.run(config, stopped)
+    assert numbers(stopped) == [2, 3]  # two steps an epoch
+    train.run(config, stopped)
+    assert_same(config, whole, stopped)
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bits(pytestconfig):
+    flags = ["--config.epochs=5", "--config.method=ae_sam", "--config.batch_size=256"]
+    flags += ["--config.save_every_steps=2"]
+    command = [sys.executable, "-m", "tests.support.kill_and_resume", "2", *flags]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=pytestconfig.rootpath
+    )
+    assert done.returncode == 0, done.stderr
+    assert "and metrics.jsonl are the same to the bit" in done.stdout
 
 
 @pytest.mark.slow
