@@ -69,17 +69,6 @@ def in_memory(
       eval_test: whether to evaluate on the test set in addition to ``dataset.val``.
     """
     info = info_of(dataset)
-    steps = steps_per_epoch(info.num_examples, batch_size, num_minibatches)
-    sharding = _train_sharding(mesh, num_minibatches)
-    train_set = resident(dataset.train, mesh)
-
-    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
-        for epoch in count(first_epoch):
-            rows = epoch_rows(
-                key, epoch, info.num_examples, batch_size, num_minibatches, sharding=sharding
-            )
-            yield (gather(train_set, step_rows, sharding) for step_rows in rows[first_step:])
-            first_step = 0
 
     def on_devices(examples: Examples) -> list[Examples]:
         size = round_up(min(eval_batch_size, len(examples.labels)), mesh.size)
@@ -90,11 +79,30 @@ def in_memory(
     evaluation = {name: on_devices(examples) for name, examples in eval_sets.items()}
     return Pipeline(
         info,
-        steps,
+        steps_per_epoch(info.num_examples, batch_size, num_minibatches),
         batch_size * num_minibatches,
-        train,
+        shuffled_epochs(dataset.train, mesh, key, batch_size, num_minibatches),
         {name: partial(iter, batches) for name, batches in evaluation.items()},
     )
+
+
+def shuffled_epochs(
+    examples: Batch, mesh: Mesh, key: jax.Array, batch_size: int, num_minibatches: int
+) -> Callable[..., Iterator[Epoch]]:
+    """Returns ``train`` of a :class:`Pipeline`, with the examples on the devices."""
+    num_examples = len(jax.tree.leaves(examples)[0])
+    sharding = _train_sharding(mesh, num_minibatches)
+    on_devices = resident(examples, mesh)
+
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
+        for epoch in count(first_epoch):
+            rows = epoch_rows(
+                key, epoch, num_examples, batch_size, num_minibatches, sharding=sharding
+            )
+            yield (gather(on_devices, step_rows, sharding) for step_rows in rows[first_step:])
+            first_step = 0
+
+    return train
 
 
 def streamed(

@@ -1,8 +1,6 @@
 """Plain text as bytes: the embedded documentation of Python, or any file."""
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import count
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import NamedTuple
@@ -11,8 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.data.pipeline import Epoch, Pipeline, epoch_rows, gather, steps_per_epoch
-from experiments.parallel.mesh import batch_sharding, resident, round_up, to_devices
+from experiments.data.pipeline import Pipeline, shuffled_epochs, steps_per_epoch
+from experiments.parallel.mesh import batch_sharding, round_up, to_devices
 
 NUM_BYTES = 256
 PADDING = -1
@@ -90,9 +88,6 @@ def byte_pipeline(
       num_minibatches: number of minibatches of a training step.
     """
     number, length = len(windows.train), windows.train.shape[1] - 1
-    steps = steps_per_epoch(number, batch_size, num_minibatches)
-    sharding = batch_sharding(mesh, axis=1 if num_minibatches > 1 else 0)
-    train_set = resident(windows.train, mesh)
     eval_size = round_up(min(eval_batch_size, len(windows.test)), mesh.size)
     padding = round_up(len(windows.test), eval_size) - len(windows.test)
     test_set = np.pad(windows.test, ((0, padding), (0, 0)), constant_values=PADDING)
@@ -100,18 +95,11 @@ def byte_pipeline(
         to_devices(part, batch_sharding(mesh))
         for part in np.split(test_set, len(test_set) // eval_size)
     ]
-
-    def train(first_epoch: int, first_step: int = 0) -> Iterator[Epoch]:
-        for epoch in count(first_epoch):
-            rows = epoch_rows(key, epoch, number, batch_size, num_minibatches, sharding=sharding)
-            yield (gather(train_set, step_rows, sharding) for step_rows in rows[first_step:])
-            first_step = 0
-
     return Pipeline(
         ByteInfo(number, length),
-        steps,
+        steps_per_epoch(number, batch_size, num_minibatches),
         batch_size * num_minibatches * length,
-        train,
+        shuffled_epochs(windows.train, mesh, key, batch_size, num_minibatches),
         {"test": partial(iter, test)},
         unit="tokens",
     )

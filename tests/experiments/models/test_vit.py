@@ -1,7 +1,5 @@
 """The ViT: published checkpoints and initial weights."""
 
-import zipfile
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,7 +159,7 @@ def test_positions_that_are_not_a_grid_raise(shape, weights, save):
         load_vit_checkpoint(save(weights), make_shapes())
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("keep", [0.0, 0.5])
 def test_a_truncated_file_raises(keep, weights, save):
     path = save(weights)
     content = path.read_bytes()
@@ -184,21 +182,9 @@ def test_a_damaged_or_other_file_raises(weights, save, tmp_path):
         load_vit_checkpoint(tmp_path / "nowhere.npz", make_shapes())
 
 
-def test_a_header_that_claims_a_petabyte_raises_one_line(tmp_path):
-    path = tmp_path / "huge.npz"
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (125000000000000,), }"
-    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("cls.npy", npy)
-    with pytest.raises(ValueError, match=r"huge\.npz must be a \.npz file") as error:
-        load_vit_checkpoint(path, make_shapes())
-    assert "\n" not in str(error.value)
-
-
-def test_a_file_of_text_raises(weights, save):
-    path = save(weights | {"cls": np.full((1, 1, WIDTH), "x")})
-    with pytest.raises(ValueError, match=r"something else than numbers in cls"):
-        load_vit_checkpoint(path, make_shapes())
+def test_the_weights_of_a_vit_are_for_vits(weights, save):
+    with pytest.raises(ValueError, match=r"vit\.npz holds the weights of a ViT, .* a Linear"):
+        load_vit_checkpoint(save(weights), nnx.Linear(2, 2, rngs=nnx.Rngs(0)))
 
 
 def test_images_of_another_size_raise():

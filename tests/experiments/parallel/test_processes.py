@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 
 from tests.support.checkpoint_folders import empty_arrays, newest
 
-ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = [
     "--config=experiments/configs/digits.py",
     "--config.model=dense",

@@ -1,6 +1,5 @@
 """The logs of a run: event files, lines, the progress bar."""
 
-import json
 import struct
 import sys
 import time
@@ -97,9 +96,3 @@ def test_the_rate_is_that_of_training_alone(tmp_path, monkeypatch):
         writer.end_epoch(metrics(1))
     (line,) = run_dir.read_lines(tmp_path / "timing.jsonl")
     assert line == {"epoch": 1, "seconds": 109, "images_per_second": 20}
-
-
-def test_a_half_written_line_is_not_read(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(json.dumps(metrics(1)) + '\n{"epoch": 2, "tr')
-    assert run_dir.read_lines(path) == [metrics(1)]
