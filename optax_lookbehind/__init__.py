@@ -14,24 +14,26 @@ from optax_lookbehind._aliases.policy_methods import (
     ae_lookbehind_sam,
     ae_looksam,
     ae_sam,
+    late_sam,
     looksam,
     ss_sam,
 )
 from optax_lookbehind._check_grad_fn import check_grad_fn
-from optax_lookbehind._combination import CombinationState, combination
-from optax_lookbehind._combinations import down_weighted, renormalized, surrogate_gap, weighted
-from optax_lookbehind._core.axes import per_device_params
-from optax_lookbehind._core.types import (
-    AveragedGradient,
-    Decide,
-    GradFn,
-    SharpnessAwareState,
-    SharpnessAwareUpdateFn,
+from optax_lookbehind._combinations import (
+    Combination,
+    CombinationState,
+    combination,
+    down_weighted,
+    renormalized,
+    surrogate_gap,
+    weighted,
 )
-from optax_lookbehind._example_selection import sharpest_examples_grad_fn
+from optax_lookbehind._core.devices import per_device_params
+from optax_lookbehind._core.policy import Policy, PolicyState
+from optax_lookbehind._core.types import GradFn, ValueAndGrads
 from optax_lookbehind._filters import FilterState, friendly_filter, vasso_filter
+from optax_lookbehind._gradient_functions import sharpest_examples_grad_fn, value_and_grad
 from optax_lookbehind._lookbehind import LookbehindState, lookbehind
-from optax_lookbehind._masked_perturbation import masked_perturbation
 from optax_lookbehind._momentum_sam import (
     MomentumSAMState,
     momentum_sam,
@@ -41,16 +43,17 @@ from optax_lookbehind._multistep import MultistepState, multistep
 from optax_lookbehind._perturbations import (
     StochasticPerturbationState,
     asam_perturbation,
+    masked_perturbation,
     sam_perturbation,
     stochastic_perturbation,
 )
 from optax_lookbehind._policies import (
     AdaptiveState,
     adaptive_policy,
+    late_policy,
     periodic_policy,
     random_policy,
 )
-from optax_lookbehind._policy import PolicyState, policy
 from optax_lookbehind._reuse_direction import ReuseDirectionState, reuse_direction
 from optax_lookbehind._wsam_decoupled import WSAMDecoupledState, wsam_decoupled
 
@@ -58,19 +61,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AdaptiveState",
-    "AveragedGradient",
+    "Combination",
     "CombinationState",
-    "Decide",
     "FilterState",
     "GradFn",
     "LookbehindState",
     "MomentumSAMState",
     "MultistepState",
+    "Policy",
     "PolicyState",
     "ReuseDirectionState",
-    "SharpnessAwareState",
-    "SharpnessAwareUpdateFn",
     "StochasticPerturbationState",
+    "ValueAndGrads",
     "WSAMDecoupledState",
     "adaptive_policy",
     "ae_lookbehind_sam",
@@ -86,6 +88,8 @@ __all__ = [
     "friendly_sam",
     "gnp",
     "gsam",
+    "late_policy",
+    "late_sam",
     "lookbehind",
     "lookbehind_asam",
     "lookbehind_sam",
@@ -98,7 +102,6 @@ __all__ = [
     "multistep_sam",
     "per_device_params",
     "periodic_policy",
-    "policy",
     "random_policy",
     "renormalized",
     "reuse_direction",
@@ -112,6 +115,7 @@ __all__ = [
     "stochastic_perturbation",
     "surrogate_gap",
     "usam",
+    "value_and_grad",
     "vasso",
     "vasso_filter",
     "weighted",

@@ -9,11 +9,11 @@ import numpy as np
 import optax
 
 from optax_lookbehind._core.ascent import fast_params
-from optax_lookbehind._core.axes import check_not_reduced, check_shared, per_device_params
 from optax_lookbehind._core.checks import check_count, is_traced
-from optax_lookbehind._core.gradient_checks import check_arrays, check_call, check_gradient
+from optax_lookbehind._core.devices import check_not_reduced, per_device_params
+from optax_lookbehind._core.gradient_checks import check_gradient
 from optax_lookbehind._core.tree import as_accumulator, dot, norm
-from optax_lookbehind._core.types import AxisName, GradFn
+from optax_lookbehind._core.types import AxisName, GradFn, ValueAndGrads
 
 
 def check_grad_fn(
@@ -33,12 +33,12 @@ def check_grad_fn(
           print(problem)
 
     A sharpness-aware method takes gradients at perturbed weights with ``grad_fn`` and combines them
-    with ``grads``, which should be ``grad_fn(params, 0)``. The check evaluates ``grad_fn`` a few
-    times and compares, to a relative tolerance of the square root of the gradients' machine
+    with ``grads``, which should be ``grad_fn(params, 0)``; :func:`value_and_grad` makes both from
+    one loss function, so that most of these mistakes cannot happen. The check evaluates ``grad_fn``
+    a few times and compares, to a relative tolerance of the square root of the gradients' machine
     epsilon. It finds
 
-    * a structure, shapes or dtypes other than those of ``params``; a ``grad_fn`` that returns
-      ``(value, grads)`` or ``(grads, aux)``;
+    * a structure, shapes or dtypes other than those of ``params``;
     * a different scale of ``grads`` and ``grad_fn``, such as loss scaling in one of them only, or a
       sum over devices in place of a mean;
     * another minibatch, other weights, another dropout key or mode in one of them;
@@ -58,7 +58,7 @@ def check_grad_fn(
       grads: the gradient passed to ``tx.update`` as its first argument.
       k: number of inner steps of the method.
       axis_name: the method's ``axis_name``; give it inside ``jax.shard_map`` to find gradients that
-        arrive already reduced, or differ between devices although there is no ``axis_name``.
+        arrive already reduced.
 
     Returns:
       A list of sentences, one for each problem; empty if nothing was found.
@@ -68,16 +68,14 @@ def check_grad_fn(
     """
     k = check_count("k", k)
     params = fast_params(params)
-    problems = _messages(lambda: check_call(grad_fn, params))
-    if problems:
-        return problems
-    if any(map(is_traced, jax.tree.leaves((params, grads)))):
-        return _check_types(grad_fn, params, grads, axis_name)
 
-    first = grad_fn(params, jnp.int32(0))
-    problems = _messages(lambda: check_arrays("the result of grad_fn", first))
-    if problems:
-        return problems
+    def gradient(p: optax.Params, i: Any) -> optax.Updates:
+        result = grad_fn(p, i)
+        return result.grads if isinstance(result, ValueAndGrads) else result
+
+    if any(map(is_traced, jax.tree.leaves((params, grads)))):
+        return _check_types(gradient, params, grads, axis_name)
+    first = gradient(params, jnp.int32(0))
     problems = _messages(
         lambda: check_gradient(params, "grads", grads),
         lambda: check_gradient(params, "the result of grad_fn", first),
@@ -87,7 +85,7 @@ def check_grad_fn(
     problems = _check_finite("grads", grads) + _check_finite("grad_fn(params, 0)", first)
     if problems:
         return problems
-    if not _equal(first, grad_fn(params, jnp.int32(0))):
+    if not _equal(first, gradient(params, jnp.int32(0))):
         return [
             "grad_fn returns another gradient when it is called again with the same arguments: its "
             "randomness (dropout, augmentation, a data iterator) differs between calls. Draw the "
@@ -96,9 +94,9 @@ def check_grad_fn(
         ]
     return (
         _compare(grads, first)
-        + _check_dependence(grad_fn, params, first)
-        + _check_minibatches(grad_fn, params, first, k)
-        + _check_traceable(grad_fn, params)
+        + _check_dependence(gradient, params, first)
+        + _check_minibatches(gradient, params, first, k)
+        + _check_traceable(gradient, params)
     )
 
 
@@ -123,7 +121,6 @@ def _check_types(
         lambda: check_gradient(params, "the result of grad_fn", first),
     )
     return problems or _messages(
-        lambda: check_shared(grads, params, axis_name),
         lambda: check_not_reduced("grads", grads, axis_name),
         lambda: check_not_reduced("the result of grad_fn", first, axis_name),
     )

@@ -1,13 +1,13 @@
-"""The combinations of the papers: GSAM, GNP and WSAM, Stable SAM, SANER."""
+"""Combinations of the plain and the perturbed gradient: GSAM, GNP and WSAM, Stable SAM, SANER."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._combination import combination
-from optax_lookbehind._core.checks import check_fraction, check_non_negative
+from optax_lookbehind._core.checks import at_step, check_finite, check_fraction, check_non_negative
 from optax_lookbehind._core.tree import (
     as_accumulator,
     divide,
@@ -18,7 +18,88 @@ from optax_lookbehind._core.tree import (
 )
 
 
-def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransformationExtraArgs:
+class Combination(NamedTuple):
+    """What to emit, from the plain and the perturbed gradient: ``multistep(..., combine=)``.
+
+    Use :func:`combination` for a function of the two gradients. Write a ``Combination`` if it needs
+    a state of its own, or does something on a policy's plain steps, as :func:`reuse_direction`.
+
+    With ``sync_perturbation=False`` each device combines its own gradients, and the average of the
+    results is emitted. The state advances once per training step, with both gradients averaged over
+    the devices, and keeps its structure, shapes and dtypes.
+
+    Attributes:
+      init: ``params -> state``.
+      combine: ``(state, clean, perturbed) -> (emitted, state)``, the gradients being pytrees like
+        the weights; ``perturbed`` is None on a policy's plain step.
+    """
+
+    init: Callable[[optax.Params], Any]
+    combine: Callable[[Any, optax.Updates, optax.Updates | None], tuple[optax.Updates, Any]]
+
+
+class CombinationState(NamedTuple):
+    """State of :func:`combination`.
+
+    Attributes:
+      step: number of training steps taken, int32, for scheduled coefficients.
+    """
+
+    step: jax.Array
+
+
+def combination(
+    fn: Callable[..., optax.Updates], **coefficients: optax.ScalarOrSchedule
+) -> Combination:
+    r"""Makes a combination for ``multistep(..., combine=)`` from a function of two gradients.
+
+    Change this, which emits the perturbed gradient :math:`g_s`::
+
+      tx = optax.chain(multistep(sam_perturbation(rho=0.05)), optax.sgd(0.1))
+
+    To this, which emits :math:`(1 - \alpha) g + \alpha g_s`::
+
+      def mix(clean, perturbed, alpha):
+          return jax.tree.map(lambda g, g_s: (1 - alpha) * g + alpha * g_s, clean, perturbed)
+
+      combine = combination(mix, alpha=0.8)
+      tx = optax.chain(multistep(sam_perturbation(rho=0.05), combine=combine), optax.sgd(0.1))
+
+    On a policy's plain step the plain gradient is emitted.
+
+    Args:
+      fn: ``(clean, perturbed, **coefficients) -> emitted``, all three pytrees like the weights.
+      **coefficients: numbers, or Optax schedules of the training step.
+
+    Returns:
+      A :class:`Combination`.
+
+    Raises:
+      ValueError: if a coefficient is neither a finite number nor a schedule.
+    """
+    for name, value in coefficients.items():
+        check_finite(name, value, schedule=True)
+
+    def init_fn(params: optax.Params) -> CombinationState:
+        del params
+        return CombinationState(step=jnp.zeros([], jnp.int32))
+
+    def combine_fn(
+        state: CombinationState, clean: optax.Updates, perturbed: optax.Updates | None
+    ) -> tuple[optax.Updates, CombinationState]:
+        next_state = CombinationState(optax.safe_increment(state.step))
+        if perturbed is None:
+            return clean, next_state
+        values = {
+            name: at_step(name, value, state.step, check_finite)
+            for name, value in coefficients.items()
+        }
+        return fn(clean, perturbed, **values), next_state
+
+    return Combination(init_fn, combine_fn)
+
+
+def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> Combination:
     r"""GSAM: descends on the perturbed loss and, orthogonally to that, on the surrogate gap.
 
     .. math::
@@ -33,7 +114,7 @@ def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransfor
       alpha: weight of the orthogonal part, >= 0; or an Optax schedule. 0 is SAM.
 
     Returns:
-      A combination: see :func:`combination`. If :math:`g_s` is zero it emits zero, because
+      A :class:`Combination`. If :math:`g_s` is zero it emits zero, because
       :math:`-\alpha g` would be an ascent on the loss.
 
     Raises:
@@ -56,7 +137,7 @@ def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> optax.GradientTransfor
     return combination(combine, alpha=alpha)
 
 
-def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> optax.GradientTransformationExtraArgs:
+def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> Combination:
     r"""Weighs the plain and the perturbed gradient: penalizing the gradient norm (GNP), and WSAM.
 
     .. math:: (1 - \alpha) g + \alpha g_s
@@ -70,7 +151,7 @@ def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> optax.GradientTransformatio
         1 is SAM, and more than 1 weighs the sharpness more than SAM does.
 
     Returns:
-      A combination: see :func:`combination`. If :math:`g_s` is zero and alpha above 1, it emits
+      A :class:`Combination`. If :math:`g_s` is zero and alpha above 1, it emits
       zero, because :math:`(1 - \alpha) g` would be an ascent on the loss.
 
     Raises:
@@ -92,7 +173,7 @@ def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> optax.GradientTransformatio
     return combination(combine, alpha=alpha)
 
 
-def renormalized() -> optax.GradientTransformationExtraArgs:
+def renormalized() -> Combination:
     r"""Gives the perturbed gradient the length of the plain one: Stable SAM.
 
     .. math:: \frac{\lVert g \rVert}{\lVert g_s \rVert} \, g_s
@@ -102,7 +183,7 @@ def renormalized() -> optax.GradientTransformationExtraArgs:
     ``multistep(perturbation, combine=renormalized())``.
 
     Returns:
-      A combination: see :func:`combination`. If :math:`g_s` is zero it emits zero.
+      A :class:`Combination`. If :math:`g_s` is zero it emits zero.
 
     References:
       Tan et al., `Stabilizing Sharpness-aware Minimization Through A Simple Renormalization
@@ -118,7 +199,7 @@ def renormalized() -> optax.GradientTransformationExtraArgs:
     return combination(combine)
 
 
-def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransformationExtraArgs:
+def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> Combination:
     r"""Shrinks the perturbed gradient where it is smaller than the plain one: SANER.
 
     .. math::
@@ -133,7 +214,7 @@ def down_weighted(alpha: optax.ScalarOrSchedule = 0.5) -> optax.GradientTransfor
         SAM. (This is the paper's alpha; the argument ``alpha`` of the authors' class is 1 - alpha.)
 
     Returns:
-      A combination: see :func:`combination`.
+      A :class:`Combination`.
 
     Raises:
       ValueError: if ``alpha`` is outside [0, 1].

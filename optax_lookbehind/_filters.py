@@ -117,8 +117,12 @@ def vasso_filter(theta: float = 0.9) -> optax.GradientTransformation:
         updates: optax.Updates, state: FilterState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, FilterState]:
         del params
-        state = _advance(state, updates, theta)  # d_t is the mean with g_t in it
-        return optax.tree.cast_like(state.mean, updates), state
+        state = _advance(state, updates, theta)
+        # d_t is the mean with g_t in it. What is not finite in g_t is not hidden by the mean, which
+        # leaves it out.
+        visible = lambda m, g: jnp.where(jnp.isfinite(g), m, g)  # noqa: E731
+        direction = jax.tree.map(visible, state.mean, as_accumulator(updates))
+        return optax.tree.cast_like(direction, updates), state
 
     return optax.GradientTransformation(_init_filter, update_fn)
 

@@ -16,20 +16,28 @@ from optax_lookbehind._alpha import (
 from optax_lookbehind._core.ascent import (
     advance_state,
     ascent_step,
-    bind_gradient,
     fast_params,
-    run_inner_steps,
+    gradients_of,
+    init_perturbation,
+    next_losses,
 )
-from optax_lookbehind._core.checks import (
-    check_count,
-    check_devices,
-    check_flag,
-    check_state,
-    check_transformation,
+from optax_lookbehind._core.checks import check_count, check_devices, check_type, is_traced
+from optax_lookbehind._core.policy import Policy, PolicyState, decide, init_policy
+from optax_lookbehind._core.tree import (
+    add,
+    apply_updates,
+    as_accumulator,
+    scalar_dtype,
+    scale,
+    scale_by,
 )
-from optax_lookbehind._core.protocol import init_perturbation
-from optax_lookbehind._core.tree import add, apply_updates, as_accumulator, scale, scale_by
-from optax_lookbehind._core.types import Alpha, AveragedGradient, AxisName, GradFn
+from optax_lookbehind._core.types import Alpha, AxisName, GradFn
+
+_NO_PLAIN_STEP = """\
+lookbehind with fast_optimizer emits the final update and so has no plain step: {argument} needs \
+fast_optimizer=None, with the optimizer chained behind, as in \
+optax.chain(lookbehind(sam_perturbation(rho), k, alpha, policy=adaptive_policy(total_steps)), \
+optax.sgd(learning_rate))."""
 
 
 class LookbehindState(NamedTuple):
@@ -42,17 +50,17 @@ class LookbehindState(NamedTuple):
         ``jax.tree.leaves(params)``. Read it with ``optax.tree.get(state, "alpha")``.
       perturbation_state: state of the perturbation rule.
       fast_state: state of ``fast_optimizer``, None without one.
+      policy_state: a :class:`PolicyState`, None without a policy.
+      perturbed_losses: the losses at the k perturbed points of the last sharpness-aware step, as in
+        :class:`MultistepState`.
     """
 
     step: jax.Array
     alpha: jax.Array
     perturbation_state: optax.OptState
     fast_state: optax.OptState | None
-
-    @property
-    def emits_gradient(self) -> bool:
-        """False with ``fast_optimizer``: the result is then the final update."""
-        return self.fast_state is None
+    policy_state: PolicyState | None
+    perturbed_losses: jax.Array
 
 
 def lookbehind(
@@ -62,6 +70,7 @@ def lookbehind(
     *,
     fast_optimizer: optax.GradientTransformation | None = None,
     switch_minibatch: bool = False,
+    policy: Policy | None = None,
     axis_name: AxisName = None,
     sync_perturbation: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
@@ -82,6 +91,7 @@ def lookbehind(
 
       tx = optax.sgd(0.1)
       ...
+      loss, grads = jax.value_and_grad(loss_fn)(params, batch)
       updates, state = tx.update(grads, state, params)
 
     To::
@@ -90,15 +100,17 @@ def lookbehind(
           lookbehind(sam_perturbation(rho=0.05), k=5, alpha=0.5), optax.sgd(0.1 / (5 * 0.5))
       )
       ...
+      loss, grads, grad_fn = value_and_grad(loss_fn)(params, batch)
       updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
 
     which is Algorithm 1 exactly. A step is about :math:`k \alpha` times as long as one of the
     optimizer alone, so start from its learning rate divided by :math:`k \alpha` (by ``k`` for an
     adaptive alpha, which is at most 1), or tune the rate anew.
 
-    ``grad_fn(params, i)`` returns the gradient of the loss at ``params``; ``i``, an int32 scalar
-    from 0, is the inner step. ``grads`` is
-    ``grad_fn(params, 0)``: loss, metrics and BatchNorm statistics stay those of this clean pass.
+    :func:`value_and_grad` makes the gradient and ``grad_fn`` from one loss function, or write
+    ``grad_fn(params, i)`` yourself: it returns the gradient of the loss at ``params``; ``i``, an
+    int32 scalar from 0, is the inner step. ``grads`` is ``grad_fn(params, 0)``: loss, metrics and
+    BatchNorm statistics stay those of this clean pass.
 
     With ``fast_optimizer`` that optimizer, its momentum and weight decay included, moves the fast
     weights in every inner step; its state is carried from step to step. The result is then the
@@ -130,6 +142,9 @@ def lookbehind(
       switch_minibatch: whether inner step i runs on minibatch i, ascent and descent (section 6.2):
         ``grad_fn`` should index its batches with ``i``. No gradient can then be reused: ``2k``
         gradients per step.
+      policy: a :class:`Policy`: on which steps to be sharpness-aware; see :func:`multistep`. The
+        others emit ``k * alpha`` times the averaged gradient, about as long as a Lookbehind step,
+        with the alpha last used if it is adaptive. Not together with ``fast_optimizer``.
       axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
         this transformation averages gradients; pass each device's own gradient, see
         :func:`per_device_params`. None where one program sees the whole batch.
@@ -141,22 +156,22 @@ def lookbehind(
       ``fast_optimizer`` the final update, in the dtypes of the gradient it gets.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1 or ``alpha`` is none of the above; in ``init`` if
-        ``perturbation`` is a whole method or ``optax.masked``, or ``params`` are masked; in
-        ``update`` if ``params`` or ``grad_fn`` is missing, or a gradient does not have the
-        structure and shapes of ``params``.
+      ValueError: if ``k`` is not an integer >= 1, ``alpha`` or ``policy`` is none of the above, or
+        both ``fast_optimizer`` and ``policy`` are given; in ``init`` if ``perturbation`` is
+        ``optax.masked``, or ``params`` are masked; in ``update`` if ``params`` or ``grad_fn`` is
+        missing, or a gradient does not have the structure and shapes of ``params``.
 
     References:
       Mordido et al., `Lookbehind-SAM: k steps back, 1 step forward
       <https://arxiv.org/abs/2307.16704>`_, ICML 2024, Algorithm 1 and section 3.
     """
-    check_transformation("perturbation", perturbation)
     k = check_count("k", k)
     check_alpha(alpha)
-    check_flag("switch_minibatch", switch_minibatch)
+    check_type("policy", policy, Policy, "adaptive_policy(total_steps)")
     check_devices(axis_name, sync_perturbation)
     if fast_optimizer is not None:
-        check_transformation("fast_optimizer", fast_optimizer)
+        if policy is not None:
+            raise ValueError(_NO_PLAIN_STEP.format(argument=f"policy={policy!r}"))
         fast_optimizer = optax.with_extra_args_support(fast_optimizer)
     adaptive = isinstance(alpha, str)
 
@@ -167,6 +182,8 @@ def lookbehind(
             alpha=initial_alpha(alpha, params),
             perturbation_state=init_perturbation(perturbation, params),
             fast_state=None if fast_optimizer is None else fast_optimizer.init(params),
+            policy_state=init_policy(policy, params),
+            perturbed_losses=jnp.zeros([k], scalar_dtype(params)),
         )
 
     def update_fn(
@@ -175,21 +192,13 @@ def lookbehind(
         params: optax.Params | None = None,
         *,
         grad_fn: GradFn | None = None,
-        sharpness_aware: bool = True,
-        averaged: AveragedGradient | None = None,
+        apply: bool | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, LookbehindState]:
-        check_state(state, LookbehindState)
-        if not sharpness_aware:
-            return plain_step(updates, state, params)
-        gradient = bind_gradient(
-            updates,
-            params,
-            grad_fn,
-            axis_name=axis_name,
-            sync_perturbation=sync_perturbation,
-            averaged=averaged,
-        )
+        if fast_optimizer is not None and apply is False:
+            raise ValueError(_NO_PLAIN_STEP.format(argument="apply=False"))
+        gradient = gradients_of(updates, params, grad_fn, axis_name, sync_perturbation)
+        sharp_step, policy_state = decide(policy, state.policy_state, gradient.shared, apply)
         # In front of optax.lookahead, Lookbehind's slow weights are Lookahead's fast ones.
         w = fast_params(params)
 
@@ -203,60 +212,80 @@ def lookbehind(
 
         def inner_step(carry: Any, i: jax.Array) -> Any:
             p, g, delta, first, fast_state = carry
-            # Algorithm 1, lines 6 and 7: p_i = p_{i-1} + e(g_{i-1}); and g_i, the gradient at p_i.
-            p, g = ascent_step(perturbation, state.perturbation_state, gradient, p, g, i)
+            # Algorithm 1, line 6: p_i = p_{i-1} + e(g_{i-1}).
+            p = ascent_step(perturbation, state.perturbation_state, p, g)
+            # Line 7: g_i, the gradient at p_i.
+            loss, g = gradient.at(p, i)
             # Line 8: f_i = f_{i-1} - eta g_i.
             step, fast_state = fast_step(g, delta, fast_state)
             delta = optax.tree.cast_like(add(delta, step), delta)
             # delta is now f_i - w, or g_1 + ... + g_i without fast_optimizer.
             if adaptive:
                 first = optax.tree.where(i == 0, delta, first)
-            return p, g, delta, first, fast_state
+            return (p, g, delta, first, fast_state), loss
 
         def inner_step_on_own_minibatch(carry: Any, i: jax.Array) -> Any:
             p, _, *descent = carry
-            g = gradient.perturbed(p, i)  # for line 6: the carried g is on the last minibatch
+            _, g = gradient.at(p, i)  # for line 6: the carried g is on the last minibatch
             return inner_step((p, g, *descent), i)
 
-        zeros = optax.tree.zeros_like(as_accumulator(gradient.p_0 if fast_optimizer is None else w))
-        carry = (gradient.p_0, gradient.g_0, zeros, zeros if adaptive else None, state.fast_state)
-        inner_steps = jnp.arange(k, dtype=jnp.int32)  # line 5, counted from 0
-        if switch_minibatch:
-            carry = inner_step(carry, inner_steps[0])  # the caller's gradient is on minibatch 0
-            carry = run_inner_steps(inner_step_on_own_minibatch, carry, inner_steps[1:])
-        else:
-            carry = run_inner_steps(inner_step, carry, inner_steps)
-        _, _, delta, first, fast_state = carry
-        if fast_optimizer is None:  # the sum of the device's own gradients: one average for all k
-            delta, first = gradient.mean((delta, first))
+        def sharp() -> tuple[optax.Updates, jax.Array, Any, jax.Array]:
+            # Line 4: p_0 = f_0 = w.
+            start = gradient.p_0 if fast_optimizer is None else w
+            zeros = optax.tree.zeros_like(as_accumulator(start))
+            first = zeros if adaptive else None
+            carry = (gradient.p_0, gradient.g_0, zeros, first, state.fast_state)
+            # Line 5: the inner steps, counted from 0. With switch_minibatch the first differs: the
+            # caller's gradient is on minibatch 0. The rest is a loop, if it is more than one step.
+            later_step = inner_step_on_own_minibatch if switch_minibatch else inner_step
+            direct = int(switch_minibatch)
+            if k - direct <= 1 or gradient.eager:
+                direct = k
+            losses: Any = []
+            for i in range(direct):
+                step = inner_step if i == 0 else later_step
+                carry, loss = step(carry, jnp.int32(i))
+                losses.append(loss)
+            if direct < k:
+                inner_steps = jnp.arange(direct, k, dtype=jnp.int32)
+                carry, loss = jax.lax.scan(later_step, carry, inner_steps)
+                losses.append(loss)
+            _, _, delta, first, fast_state = carry
+            if fast_optimizer is None:  # the device's own sums: one average for all k gradients
+                delta, first, *losses = gradient.mean((delta, first, *losses))
+            else:
+                losses = gradient.mean(losses)
+            if adaptive:
+                alpha_t = adaptive_alpha(alpha, first, delta)
+            else:
+                alpha_t = scheduled_alpha(alpha, state.step, w)
+            # Line 10: w <- w + alpha (f_k - w).
+            emitted = optax.tree.cast_like(scale_by(alpha_t, delta), updates)
+            kept_alpha = finite_alpha(optax.tree.cast_like(alpha_t, state.alpha), state.alpha)
+            return emitted, kept_alpha, fast_state, next_losses(losses, state.perturbed_losses)
 
-        if adaptive:
-            alpha_t = adaptive_alpha(alpha, first, delta)
+        def plain() -> tuple[optax.Updates, jax.Array, Any, jax.Array]:
+            # k * alpha times the gradient: about as long as a Lookbehind step.
+            alpha_t = state.alpha if adaptive else scheduled_alpha(alpha, state.step, w)
+            emitted = scale(k, scale_by(alpha_t, as_accumulator(gradient.shared)))
+            emitted = optax.tree.cast_like(emitted, updates)
+            alpha_t = optax.tree.cast_like(alpha_t, state.alpha)
+            return emitted, alpha_t, state.fast_state, state.perturbed_losses
+
+        if is_traced(sharp_step):
+            step = jax.lax.cond(sharp_step, sharp, plain)
         else:
-            alpha_t = scheduled_alpha(alpha, state.step, w)
-        # Line 10: w <- w + alpha (f_k - w).
-        updates = optax.tree.cast_like(scale_by(alpha_t, delta), updates)
-        return updates, LookbehindState(
+            step = sharp() if sharp_step else plain()
+        emitted, alpha_t, fast_state, losses = step
+        return emitted, LookbehindState(
             step=optax.safe_increment(state.step),
-            alpha=finite_alpha(optax.tree.cast_like(alpha_t, state.alpha), state.alpha),
+            alpha=alpha_t,
             perturbation_state=advance_state(
                 perturbation, state.perturbation_state, gradient.shared, w
             ),
             fast_state=fast_state,
-        )
-
-    def plain_step(
-        updates: optax.Updates, state: LookbehindState, params: optax.Params | None
-    ) -> tuple[optax.Updates, LookbehindState]:
-        # A policy's plain step: k * alpha times the gradient, about as long as a Lookbehind step.
-        alpha_t = state.alpha if adaptive else scheduled_alpha(alpha, state.step, updates)
-        plain = scale(k, scale_by(alpha_t, as_accumulator(updates)))
-        return optax.tree.cast_like(plain, updates), state._replace(
-            step=optax.safe_increment(state.step),
-            alpha=optax.tree.cast_like(alpha_t, state.alpha),
-            perturbation_state=advance_state(
-                perturbation, state.perturbation_state, updates, params
-            ),
+            policy_state=policy_state,
+            perturbed_losses=losses,
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -6,13 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import (
-    at_step,
-    check_non_negative,
-    check_positive,
-    check_state,
-    check_transformation,
-)
+from optax_lookbehind._core.checks import at_step, check_non_negative, check_positive
 from optax_lookbehind._core.gradient_checks import check_like
 from optax_lookbehind._core.tree import add, as_accumulator, divide, norm, scalar_dtype, scale, sub
 
@@ -34,11 +28,6 @@ class MomentumSAMState(NamedTuple):
     step: jax.Array
     scale: jax.Array
     optimizer_state: optax.OptState
-
-    @property
-    def emits_gradient(self) -> bool:
-        """Always false: the result is the final update."""
-        return False
 
 
 def momentum_sam(
@@ -69,11 +58,12 @@ def momentum_sam(
     averaged over devices: pass the averaged gradient, as to any optimizer. BatchNorm statistics are
     those of the perturbed weights. Weight decay inside the optimizer sees the weights w without the
     perturbation (the authors' SGD decays w + e). The state holds two scalars besides the
-    optimizer's.
+    optimizer's. Keep the weights in float32: w is w + e less e, and in bfloat16 its rounding
+    errors add up from step to step.
 
     Args:
       optimizer: an Optax optimizer with momentum, complete: nothing is chained behind
-        :func:`momentum_sam`, and no policy wraps it.
+        :func:`momentum_sam`.
       rho: length of the perturbation, > 0, in the units of the weights; or an Optax schedule of the
         training step, which may be 0: the authors' Vision Transformers need rho = 0 during the
         warm-up. The authors use 0.3 to 3 with SGD and 1 with AdamW.
@@ -90,7 +80,6 @@ def momentum_sam(
       <https://arxiv.org/abs/2401.12033>`_, NeurIPS 2025, Algorithm 1; the authors' code,
       https://github.com/MarlonBecker/MSAM.
     """
-    check_transformation("optimizer", optimizer)
     check_positive("rho", rho, schedule=True)
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -109,7 +98,6 @@ def momentum_sam(
     ) -> tuple[optax.Updates, MomentumSAMState]:
         if params is None:
             raise ValueError("momentum_sam needs params: call update(grads, state, params).")
-        check_state(state, MomentumSAMState)
         w = momentum_sam_eval_params(state, params)
         u, optimizer_state = optimizer.update(updates, state.optimizer_state, w, **extra_args)
         rho_t = at_step("rho", rho, state.step, check_non_negative)

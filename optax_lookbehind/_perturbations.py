@@ -12,17 +12,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_lookbehind._core import keys
+from optax_lookbehind._core.ascent import init_rule
 from optax_lookbehind._core.checks import (
-    as_key,
     at_step,
     check_fraction,
     check_key,
     check_mask,
     check_non_negative,
     check_positive,
-    check_transformation,
 )
-from optax_lookbehind._core.protocol import init_rule
 from optax_lookbehind._core.tree import divide, mul, norm, scale, standard_promotion
 from optax_lookbehind._core.types import Mask
 
@@ -31,7 +30,7 @@ class StochasticPerturbationState(NamedTuple):
     """State of :func:`stochastic_perturbation`.
 
     Attributes:
-      key: random key of the next training step.
+      key: data of the random key of the next training step (``jax.random.key_data``).
       perturbation_state: state of the perturbation rule.
     """
 
@@ -153,12 +152,11 @@ def stochastic_perturbation(
       <https://arxiv.org/abs/2110.03141>`_, ICLR 2022 (stochastic weight
       perturbation).
     """
-    check_transformation("perturbation", perturbation)
     check_fraction("beta", beta, zero=False)
     check_key(key)
 
     def init_fn(params: optax.Params) -> StochasticPerturbationState:
-        return StochasticPerturbationState(as_key(key), init_rule(perturbation, params))
+        return StochasticPerturbationState(keys.key_data(key), init_rule(perturbation, params))
 
     def update_fn(
         updates: optax.Updates,
@@ -166,7 +164,7 @@ def stochastic_perturbation(
         params: optax.Params | None = None,
     ) -> tuple[optax.Updates, StochasticPerturbationState]:
         e, perturbation_state = perturbation.update(updates, state.perturbation_state, params)
-        next_key, draw = jax.random.split(state.key)
+        next_key, draw = keys.split(state.key, key)
 
         @standard_promotion
         def sample(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -179,12 +177,70 @@ def stochastic_perturbation(
     return optax.GradientTransformation(init_fn, update_fn)
 
 
+def masked_perturbation(
+    perturbation: optax.GradientTransformation, mask: Mask
+) -> optax.GradientTransformation:
+    r"""Perturbs the weights where the mask is True, and only those (SAM-ON).
+
+    .. math:: e = \rho \, \frac{m \circ g}{\lVert m \circ g \rVert_2}
+
+    for SAM's rule: the norm is that of the masked gradient, so that e has length rho. All weights
+    descend along the gradient at the perturbed weights. Change this::
+
+      multistep(asam_perturbation(rho=0.5))
+
+    To::
+
+      def is_norm(params):
+          by_name = lambda path, w: "norm" in jax.tree_util.keystr(path)
+          return jax.tree_util.tree_map_with_path(by_name, params)
+
+      multistep(masked_perturbation(asam_perturbation(rho=0.5), is_norm))
+
+    ``optax.masked(asam_perturbation(rho), mask)`` is *not* the same, and wrong: it passes on
+    unchanged what the mask excludes, so the other weights would be moved by their raw gradient.
+
+    Args:
+      perturbation: any perturbation rule, filters in front of it included; it gets the weights and
+        gradients where the mask is True.
+      mask: a pytree of bools like the weights (or a prefix of it), or a callable from weights to
+        one, as in :func:`optax.masked`.
+
+    Returns:
+      An :class:`optax.GradientTransformation`.
+
+    Raises:
+      ValueError: in ``init`` if the mask is False everywhere, or none of the above.
+
+    References:
+      Mueller et al., `Normalization Layers Are All That Sharpness-Aware Minimization Needs
+      <https://arxiv.org/abs/2306.04226>`_, NeurIPS 2023; the authors' code,
+      https://github.com/mueller-mp/SAM-ON.
+    """
+
+    def excluded(params: optax.Params) -> Any:
+        return jax.tree.map(lambda perturbed: not perturbed, _values(mask, params))
+
+    masked = optax.chain(
+        optax.masked(perturbation, mask), optax.masked(optax.set_to_zero(), excluded)
+    )
+
+    def init_fn(params: optax.Params) -> optax.OptState:
+        if jax.tree.leaves(params):  # none in the placeholder of optax.tree.map_params
+            check_mask(_values(mask, params), params)
+        values = jax.tree.leaves(_values(mask, params))
+        if values and not any(values):
+            raise ValueError(
+                f"mask must be True for some of the weights, or nothing is perturbed; got {mask!r}."
+            )
+        return masked.init(params)
+
+    return optax.GradientTransformation(init_fn, masked.update)
+
+
 def _scaling(params: optax.Params, eta: float, mask: Mask | None) -> Any:
     """ASAM's ``T``: ``|w| + eta``, or 1 where the mask is False."""
-    if callable(mask):
-        mask = mask(params)
-    if mask is None:
-        mask = True
+    mask = True if mask is None else _values(mask, params)
     check_mask(mask, params)
     return jax.tree.map(
         lambda scaled, subtree: jax.tree.map(
@@ -205,3 +261,7 @@ def _scale_by_rho(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     # step, because the state of a perturbation rule does.
     checked = lambda step: at_step("rho", rho, step, check_non_negative)  # noqa: E731
     return optax.scale_by_learning_rate(checked if callable(rho) else rho, flip_sign=False)
+
+
+def _values(mask: Mask, params: optax.Params) -> Any:
+    return mask(params) if callable(mask) else mask

@@ -7,18 +7,22 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._combinations import sharpness_weight
-from optax_lookbehind._core.ascent import fast_params
-from optax_lookbehind._core.axes import average
+from optax_lookbehind._core.ascent import (
+    advance_state,
+    ascent_step,
+    fast_params,
+    gradients_of,
+    init_perturbation,
+    next_losses,
+)
 from optax_lookbehind._core.checks import (
     at_step,
+    check_devices,
     check_non_negative,
     check_positive,
-    check_state,
-    check_transformation,
 )
-from optax_lookbehind._core.tree import add_scale, as_accumulator, norm, scale, sub
+from optax_lookbehind._core.tree import add_scale, as_accumulator, norm, scalar_dtype, scale, sub
 from optax_lookbehind._core.types import AxisName, GradFn
-from optax_lookbehind._multistep import MultistepState, multistep
 from optax_lookbehind._perturbations import sam_perturbation
 
 
@@ -27,18 +31,15 @@ class WSAMDecoupledState(NamedTuple):
 
     Attributes:
       step: number of training steps taken, int32, for a scheduled learning rate.
-      sam_state: state of SAM.
+      perturbation_state: state of SAM's rule.
+      perturbed_losses: the loss at the perturbed point, as in :class:`MultistepState`.
       optimizer_state: state of the optimizer.
     """
 
     step: jax.Array
-    sam_state: MultistepState
+    perturbation_state: optax.OptState
+    perturbed_losses: jax.Array
     optimizer_state: optax.OptState
-
-    @property
-    def emits_gradient(self) -> bool:
-        """Always false: the result is the final update."""
-        return False
 
 
 def wsam_decoupled(
@@ -73,7 +74,7 @@ def wsam_decoupled(
 
     Args:
       optimizer: any Optax optimizer, complete: nothing is chained behind
-        :func:`wsam_decoupled`, and no policy wraps it.
+        :func:`wsam_decoupled`.
       learning_rate: eta, the rate of the sharpness term, a number > 0 or an Optax schedule; usually
         that of the optimizer.
       rho: radius of SAM's ball; see :func:`sam_perturbation`.
@@ -95,16 +96,20 @@ def wsam_decoupled(
       Term <https://arxiv.org/abs/2305.15817>`_, KDD 2023; the authors' code, atorch's
       ``WeightedSAM`` with ``decouple=True``.
     """
-    check_transformation("optimizer", optimizer)
     check_positive("learning_rate", learning_rate, schedule=True)
+    check_devices(axis_name, sync_perturbation)
     alpha = sharpness_weight(gamma)
     optimizer = optax.with_extra_args_support(optimizer)
-    sam = multistep(sam_perturbation(rho), axis_name=axis_name, sync_perturbation=sync_perturbation)
+    perturbation = sam_perturbation(rho)
 
     def init_fn(params: optax.Params) -> WSAMDecoupledState:
         params = fast_params(params)
-        step = jnp.zeros([], jnp.int32)
-        return WSAMDecoupledState(step, sam.init(params), optimizer.init(params))
+        return WSAMDecoupledState(
+            step=jnp.zeros([], jnp.int32),
+            perturbation_state=init_perturbation(perturbation, params),
+            perturbed_losses=jnp.zeros([1], scalar_dtype(params)),
+            optimizer_state=optimizer.init(params),
+        )
 
     def update_fn(
         updates: optax.Updates,
@@ -114,21 +119,21 @@ def wsam_decoupled(
         grad_fn: GradFn | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, WSAMDecoupledState]:
-        check_state(state, WSAMDecoupledState)
-        averaged = average(updates, axis_name, None)
-        g_s, sam_state = sam.update(
-            updates, state.sam_state, params, grad_fn=grad_fn, averaged=averaged
-        )
-        g, w = averaged.mean, fast_params(params)
+        gradient = gradients_of(updates, params, grad_fn, axis_name, sync_perturbation)
+        g, w = gradient.shared, fast_params(params)
+        p = ascent_step(perturbation, state.perturbation_state, gradient.p_0, gradient.g_0)
+        loss, g_s = gradient.mean(gradient.at(p, jnp.int32(0)))
         u, optimizer_state = optimizer.update(g, state.optimizer_state, w, **extra_args)
         eta = at_step("learning_rate", learning_rate, state.step, check_non_negative)
         # w <- w + u(g) - eta gamma / (1 - gamma) (g_s - g)
         weight = jnp.where(norm(g_s) == 0, 0, scale(eta, alpha))
         sharpness = sub(as_accumulator(g_s), as_accumulator(g))
         emitted = add_scale(as_accumulator(u), -weight, sharpness)
-        step = optax.safe_increment(state.step)
         return optax.tree.cast_like(emitted, updates), WSAMDecoupledState(
-            step, sam_state, optimizer_state
+            step=optax.safe_increment(state.step),
+            perturbation_state=advance_state(perturbation, state.perturbation_state, g, w),
+            perturbed_losses=next_losses([loss], state.perturbed_losses),
+            optimizer_state=optimizer_state,
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

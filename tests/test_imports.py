@@ -14,14 +14,14 @@ LIBRARY = [
     [
         "_perturbations",
         "_filters",
-        "_masked_perturbation",
+        "_combinations",
+        "_policies",
         "_alpha",
-        "_combination",
-        "_policy",
+        "_momentum_sam",
+        "_gradient_functions",
         "_check_grad_fn",
     ],
-    ["_combinations", "_reuse_direction", "_multistep", "_momentum_sam", "_example_selection"],
-    ["_lookbehind", "_policies", "_wsam_decoupled", "sharpness"],
+    ["_reuse_direction", "_multistep", "_lookbehind", "_wsam_decoupled", "sharpness"],
     ["_aliases"],
 ]
 EXPERIMENTS = [

@@ -36,10 +36,6 @@ def gsam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
-
     References:
       Zhuang et al., `GSAM <https://arxiv.org/abs/2203.08065>`_, ICLR 2022.
     """
@@ -71,10 +67,6 @@ def gnp(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Zhao et al., `GNP <https://arxiv.org/abs/2202.03599>`_, ICML 2022.
@@ -109,10 +101,6 @@ def wsam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
-
     References:
       Yue et al., `WSAM <https://arxiv.org/abs/2305.15817>`_, KDD 2023.
     """
@@ -125,10 +113,7 @@ def wsam(
 
 
 def stable_sam(
-    rho: optax.ScalarOrSchedule,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
+    rho: optax.ScalarOrSchedule, *, axis_name: AxisName = None, sync_perturbation: bool = True
 ) -> optax.GradientTransformationExtraArgs:
     """SAM's direction with the plain gradient's length (Stable SAM). 2 gradients.
 
@@ -141,10 +126,6 @@ def stable_sam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Tan et al., `Stable SAM <https://arxiv.org/abs/2401.07250>`_, JMLR 2025.
@@ -177,10 +158,6 @@ def saner(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Luong et al., `SANER <https://arxiv.org/abs/2411.17132>`_, AISTATS 2026.

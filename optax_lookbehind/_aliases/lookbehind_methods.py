@@ -43,10 +43,6 @@ def lookbehind_sam(
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient, or with
       ``fast_optimizer`` the final update.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`lookbehind`.
-
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.
     """
@@ -100,10 +96,6 @@ def lookbehind_asam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient, or with
       ``fast_optimizer`` the final update.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`lookbehind`.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024.

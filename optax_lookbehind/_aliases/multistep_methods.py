@@ -13,10 +13,7 @@ from optax_lookbehind._perturbations import (
 
 
 def sam(
-    rho: optax.ScalarOrSchedule,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
+    rho: optax.ScalarOrSchedule, *, axis_name: AxisName = None, sync_perturbation: bool = True
 ) -> optax.GradientTransformationExtraArgs:
     """Sharpness-aware minimization: the gradient at the worst point within ``rho``. 2 gradients.
 
@@ -31,10 +28,6 @@ def sam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Foret et al., `Sharpness-Aware Minimization <https://arxiv.org/abs/2010.01412>`_, 2021.
@@ -69,10 +62,6 @@ def asam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
-
     References:
       Kwon et al., `ASAM <https://arxiv.org/abs/2102.11600>`_, 2021.
     """
@@ -102,10 +91,6 @@ def multistep_sam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
     """
     return multistep(
         sam_perturbation(rho),
@@ -142,10 +127,6 @@ def multistep_asam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
     """
     return multistep(
         asam_perturbation(rho, eta, mask),
@@ -180,10 +161,6 @@ def esam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Du et al., `ESAM <https://arxiv.org/abs/2110.03141>`_, ICLR 2022.

@@ -5,9 +5,8 @@ import optax
 from optax_lookbehind._core.checks import check_positive
 from optax_lookbehind._core.types import AxisName, Mask
 from optax_lookbehind._filters import friendly_filter, vasso_filter
-from optax_lookbehind._masked_perturbation import masked_perturbation
 from optax_lookbehind._multistep import multistep
-from optax_lookbehind._perturbations import sam_perturbation
+from optax_lookbehind._perturbations import masked_perturbation, sam_perturbation
 
 
 def sam_on(
@@ -34,10 +33,6 @@ def sam_on(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
-
     References:
       Mueller et al., `SAM-ON <https://arxiv.org/abs/2306.04226>`_, NeurIPS 2023.
     """
@@ -49,10 +44,7 @@ def sam_on(
 
 
 def usam(
-    rho: optax.ScalarOrSchedule,
-    *,
-    axis_name: AxisName = None,
-    sync_perturbation: bool = True,
+    rho: optax.ScalarOrSchedule, *, axis_name: AxisName = None, sync_perturbation: bool = True
 ) -> optax.GradientTransformationExtraArgs:
     r"""SAM without the normalization of the gradient: :math:`e = \rho g` (USAM). 2 gradients.
 
@@ -67,10 +59,6 @@ def usam(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Dai, Ahn and Sra, `The Crucial Role of Normalization in Sharpness-Aware Minimization
@@ -107,10 +95,6 @@ def friendly_sam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
-
     References:
       Li et al., `Friendly SAM <https://arxiv.org/abs/2403.12350>`_, CVPR 2024.
     """
@@ -141,10 +125,6 @@ def vasso(
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
-
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`multistep`.
 
     References:
       Li and Giannakis, `VaSSO <https://arxiv.org/abs/2309.15639>`_, NeurIPS 2023.

@@ -3,10 +3,16 @@
 import jax
 import optax
 
-from optax_lookbehind._aliases.lookbehind_methods import lookbehind_sam
-from optax_lookbehind._aliases.multistep_methods import sam
 from optax_lookbehind._core.types import Alpha, AxisName
-from optax_lookbehind._policies import adaptive_policy, periodic_policy, random_policy
+from optax_lookbehind._lookbehind import lookbehind
+from optax_lookbehind._multistep import multistep
+from optax_lookbehind._perturbations import sam_perturbation
+from optax_lookbehind._policies import (
+    adaptive_policy,
+    late_policy,
+    periodic_policy,
+    random_policy,
+)
 from optax_lookbehind._reuse_direction import reuse_direction
 
 
@@ -22,8 +28,8 @@ def ae_sam(
 ) -> optax.GradientTransformationExtraArgs:
     """SAM on about half of the steps, those with large gradients. 1 or 2 gradients a step.
 
-    ``adaptive_policy(sam(rho), total_steps, lambda_1, lambda_2, decay)``: see
-    :func:`adaptive_policy`.
+    ``multistep(sam_perturbation(rho), policy=adaptive_policy(total_steps, lambda_1, lambda_2,
+    decay))``: see :func:`adaptive_policy`.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -37,15 +43,15 @@ def ae_sam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`adaptive_policy`.
-
     References:
       Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, Algorithm 1.
     """
-    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
-    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
+    return multistep(
+        sam_perturbation(rho),
+        policy=adaptive_policy(total_steps, lambda_1, lambda_2, decay),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
 
 
 def ae_looksam(
@@ -61,8 +67,9 @@ def ae_looksam(
 ) -> optax.GradientTransformationExtraArgs:
     """AE-SAM that reuses the last sharp direction on its plain steps. 1 or 2 gradients a step.
 
-    ``adaptive_policy(reuse_direction(sam(rho), alpha), total_steps, lambda_1, lambda_2, decay)``:
-    see :func:`adaptive_policy` and :func:`reuse_direction`. The higher lambdas apply SAM less often
+    ``multistep(sam_perturbation(rho), combine=reuse_direction(alpha), policy=adaptive_policy(
+    total_steps, lambda_1, lambda_2, decay))``: see :func:`adaptive_policy` and
+    :func:`reuse_direction`. The higher lambdas apply SAM less often
     than :func:`ae_sam`; the paper searches ``alpha`` in 0.1, 0.3, 0.6, 0.9.
 
     Args:
@@ -78,16 +85,16 @@ def ae_looksam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`adaptive_policy`.
-
     References:
       Jiang et al., `AE-LookSAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023, section 3.2.
     """
-    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
-    inner = reuse_direction(inner, alpha, axis_name=axis_name)
-    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
+    return multistep(
+        sam_perturbation(rho),
+        combine=reuse_direction(alpha),
+        policy=adaptive_policy(total_steps, lambda_1, lambda_2, decay),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
 
 
 def looksam(
@@ -100,8 +107,8 @@ def looksam(
 ) -> optax.GradientTransformationExtraArgs:
     """SAM every ``period`` steps, its direction reused in between. ``1 + 1/period`` gradients.
 
-    ``periodic_policy(reuse_direction(sam(rho), alpha), period)``: see :func:`periodic_policy` and
-    :func:`reuse_direction`.
+    ``multistep(sam_perturbation(rho), combine=reuse_direction(alpha),
+    policy=periodic_policy(period))``: see :func:`periodic_policy` and :func:`reuse_direction`.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -113,16 +120,15 @@ def looksam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`periodic_policy`.
-
     References:
       Liu et al., `LookSAM <https://arxiv.org/abs/2203.02714>`_, CVPR 2022.
     """
-    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
-    return periodic_policy(
-        reuse_direction(inner, alpha, axis_name=axis_name), period, axis_name=axis_name
+    return multistep(
+        sam_perturbation(rho),
+        combine=reuse_direction(alpha),
+        policy=periodic_policy(period),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
     )
 
 
@@ -136,7 +142,8 @@ def ss_sam(
 ) -> optax.GradientTransformationExtraArgs:
     """SAM on a random fraction of the steps. ``1 + probability`` gradients on average.
 
-    ``random_policy(sam(rho), probability, key)``: see :func:`random_policy`.
+    ``multistep(sam_perturbation(rho), policy=random_policy(probability, key))``: see
+    :func:`random_policy`.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -148,15 +155,49 @@ def ss_sam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`random_policy`.
-
     References:
       Zhao, Zhang and Hu, `SS-SAM <https://arxiv.org/abs/2203.09962>`_, 2022.
     """
-    inner = sam(rho, axis_name=axis_name, sync_perturbation=sync_perturbation)
-    return random_policy(inner, probability, key, axis_name=axis_name)
+    return multistep(
+        sam_perturbation(rho),
+        policy=random_policy(probability, key),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def late_sam(
+    rho: optax.ScalarOrSchedule,
+    total_steps: int,
+    fraction: float,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM in the last ``fraction`` of training only. ``1 + fraction`` gradients on average.
+
+    ``multistep(sam_perturbation(rho), policy=late_policy(total_steps, fraction))``: see
+    :func:`late_policy`, also for the fraction to choose.
+
+    Args:
+      rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
+      total_steps: number of training steps, >= 1.
+      fraction: fraction of them, at the end, that use SAM, in [0, 1].
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    References:
+      Zhou et al., `Late SAM <https://arxiv.org/abs/2410.10373>`_, ICLR 2025.
+    """
+    return multistep(
+        sam_perturbation(rho),
+        policy=late_policy(total_steps, fraction),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
 
 
 def ae_lookbehind_sam(
@@ -173,12 +214,12 @@ def ae_lookbehind_sam(
 ) -> optax.GradientTransformationExtraArgs:
     r"""AE-SAM with Lookbehind in place of SAM. 1 or ``k + 1`` gradients a step.
 
-    ``adaptive_policy(lookbehind_sam(k, rho, alpha), total_steps, lambda_1, lambda_2, decay)``: see
-    :func:`adaptive_policy`. Lookbehind emits :math:`\alpha \sum_i g_i`, about :math:`k \alpha`
-    gradients; so that the effective learning rate does not jump from step to step, plain steps emit
-    :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive: 1 before it ran; one
-    per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind then fits; one
-    tuned for plain steps is divided by ``k * alpha``, as in
+    ``lookbehind(sam_perturbation(rho), k, alpha, policy=adaptive_policy(total_steps, lambda_1,
+    lambda_2, decay))``: see :func:`adaptive_policy`. Lookbehind emits :math:`\alpha \sum_i g_i`,
+    about :math:`k \alpha` gradients; so that the effective learning rate does not jump from step to
+    step, plain steps emit :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive: 1
+    before it ran; one per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind
+    then fits; one tuned for plain steps is divided by ``k * alpha``, as in
     ``optax.chain(ae_lookbehind_sam(5, 0.05, 0.5, total_steps), optax.sgd(0.1 / (5 * 0.5)))`` in
     place of ``optax.sgd(0.1)``.
 
@@ -199,13 +240,15 @@ def ae_lookbehind_sam(
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
 
-    Raises:
-      ValueError: if an argument is outside its range; in ``init`` and ``update`` as
-        :func:`adaptive_policy`.
-
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024;
       Jiang et al., `AE-SAM <https://arxiv.org/abs/2304.14647>`_, ICLR 2023.
     """
-    inner = lookbehind_sam(k, rho, alpha, axis_name=axis_name, sync_perturbation=sync_perturbation)
-    return adaptive_policy(inner, total_steps, lambda_1, lambda_2, decay, axis_name=axis_name)
+    return lookbehind(
+        sam_perturbation(rho),
+        k,
+        alpha,
+        policy=adaptive_policy(total_steps, lambda_1, lambda_2, decay),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )

@@ -1,37 +1,16 @@
-"""Checks of gradients and gradient functions, while they are traced or run."""
+"""Checks of gradients against the weights, while they are traced or run."""
 
-import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-
-def check_call(grad_fn: Any, params: Any) -> None:
-    """Raises unless ``grad_fn`` can be called as ``grad_fn(params, i)``."""
-    if not callable(grad_fn):
-        raise ValueError(f"grad_fn must be a function (params, i) -> grads, got {grad_fn!r}.")
-    try:
-        inspect.signature(grad_fn).bind(params, 0)
-    except TypeError as error:
-        raise ValueError(
-            f"grad_fn must take two arguments, (params, i) -> grads: {error}."
-        ) from error
-    except ValueError:  # a callable without a signature
-        pass
+_VALUE = jax.tree_util.GetAttrKey("value")
 
 
-def check_arrays(name: str, tree: Any) -> None:
-    """Raises unless all leaves are arrays or numbers."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if not (hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))):
-            raise ValueError(
-                f"{name} must be a pytree of arrays like params; at "
-                f"{jax.tree_util.keystr(path) or 'the root'} it is {leaf!r}."
-            )
-
-
-def check_like(params: Any, name: str, grads: Any, params_name: str = "params") -> None:
+def check_like(
+    params: Any, name: str, grads: Any, params_name: str = "params", hint: str = ""
+) -> None:
     """Raises unless ``grads`` has the structure and shapes of ``params``."""
     expected, given = _shapes(params), _shapes(grads)
     for path in expected | given:
@@ -39,7 +18,7 @@ def check_like(params: Any, name: str, grads: Any, params_name: str = "params") 
             raise ValueError(
                 f"{name} must have the structure and shapes of {params_name}; at "
                 f"{path or 'the root'}, {params_name}: {_describe(expected, path)}, {name}: "
-                f"{_describe(given, path)}."
+                f"{_describe(given, path)}.{hint}"
             )
     # As strings: == on treedefs compares the static data of custom nodes, which may be arrays and
     # then has no truth value.
@@ -47,24 +26,25 @@ def check_like(params: Any, name: str, grads: Any, params_name: str = "params") 
     if params_treedef != grads_treedef:
         raise ValueError(
             f"{name} must have the same tree structure as {params_name}; {params_name}: "
-            f"{params_treedef}, {name}: {grads_treedef}."
+            f"{params_treedef}, {name}: {grads_treedef}.{hint}"
         )
 
 
 def check_gradient(params: Any, name: str, grads: Any) -> None:
     """Raises unless ``grads`` has the structure, the shapes and a fitting dtype of ``params``."""
-    if isinstance(grads, tuple) and not _same_tree(grads, params):
-        for position, part in enumerate(grads):
-            if _same_tree(part, params):
-                raise ValueError(
-                    f"{name} must be the gradient alone, but is a tuple of {len(grads)}, of which "
-                    f"element {position} has the structure of params: drop the loss or the "
-                    "auxiliary output, as in jax.value_and_grad(loss_fn, has_aux=True)(params)[1]."
-                )
-    check_like(params, name, grads)
+    if _differ_in_variables(params, grads):
+        raise ValueError(
+            f"{name} and params must both have variables (such as nnx.Param) around their arrays, "
+            f"or none: one of the two has. Unwrap that one, as in nnx.as_pure({name})."
+        )
+    hint = (
+        " To return the loss, too, return optax_lookbehind.ValueAndGrads(value, grads) from "
+        "grad_fn; drop auxiliary output."
+    )
+    check_like(params, name, grads, hint=hint if isinstance(grads, tuple) else "")
     leaves = jax.tree_util.tree_leaves_with_path(grads)
     for (path, g), w in zip(leaves, jax.tree.leaves(params), strict=True):
-        given, weight = _dtype(g), _dtype(w)
+        given, weight = jnp.result_type(g), jnp.result_type(w)
         real_weight = jnp.issubdtype(weight, jnp.floating)
         allowed = jnp.floating if real_weight else jnp.inexact
         trained = jnp.issubdtype(weight, jnp.inexact)
@@ -74,30 +54,30 @@ def check_gradient(params: Any, name: str, grads: Any) -> None:
                 f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {_dtype_name(given)} for "
                 f"params of dtype {weight}. Keep integers, counters and keys out of params."
             )
-        if not _promotes(given):
-            raise ValueError(
-                f"{name} must have leaves that JAX promotes to float32; at "
-                f"{jax.tree_util.keystr(path) or 'the root'} it has dtype {given}. Keep weights of "
-                "fewer than 16 bits in a wider type."
-            )
 
 
-def _promotes(dtype: Any) -> bool:
-    try:
-        with jax.numpy_dtype_promotion("standard"):
-            jnp.promote_types(dtype, jnp.float32)
-    except jax.dtypes.TypePromotionError:
-        return False
-    return True
+def unwrap_like(reference: Any, tree: Any) -> Any:
+    """``tree`` in the structure of ``reference`` if they differ only in variables around arrays.
+
+    ``nnx.Optimizer.update`` unwraps weights and gradients, while ``nnx.grad`` in ``grad_fn``
+    returns ``Param``. Any other difference is left as it is, for the check that follows.
+    """
+    if _differ_in_variables(reference, tree):
+        return jax.tree.unflatten(jax.tree.structure(reference), jax.tree.leaves(tree))
+    return tree
 
 
-def _same_tree(first: Any, second: Any) -> bool:
-    same_structure = str(jax.tree.structure(first)) == str(jax.tree.structure(second))
-    return same_structure and _shapes(first) == _shapes(second)
+def _differ_in_variables(first: Any, second: Any) -> bool:
+    paths, other_paths = _paths(first), _paths(second)
+    return paths != other_paths and [*map(_inside, paths)] == [*map(_inside, other_paths)]
 
 
-def _dtype(leaf: Any) -> Any:
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+def _paths(tree: Any) -> list[tuple[Any, ...]]:
+    return [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _inside(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    return path[:-1] if path and path[-1] == _VALUE else path
 
 
 def _dtype_name(dtype: Any) -> str:

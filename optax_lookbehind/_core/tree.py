@@ -54,7 +54,10 @@ def scalar_dtype(tree: Any) -> jnp.dtype:
 @standard_promotion
 def norm(tree: Any) -> jax.Array:
     """The L2 norm over all leaves."""
-    return optax.tree.norm(as_accumulator(tree))
+    squared = squared_norm(tree)
+    zero = squared == 0
+    # Two where's: the derivative of sqrt at 0 is infinite, and infinity times 0 is NaN.
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squared)))
 
 
 @standard_promotion

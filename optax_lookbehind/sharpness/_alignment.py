@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._alpha import adaptive_alpha
-from optax_lookbehind._core.ascent import ascent_step, bind_gradient
-from optax_lookbehind._core.checks import check_count, check_transformation
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.ascent import ascent_step, gradients_of
+from optax_lookbehind._core.checks import check_count
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
 from optax_lookbehind._core.tree import as_accumulator, divide, dot, norm, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind.sharpness._batches import check_batches
@@ -61,15 +61,14 @@ def alignment(
       An :class:`Alignment`.
 
     Raises:
-      ValueError: if ``k`` is not an integer >= 1, ``perturbation`` is not an Optax transformation,
-        or the arrays in ``batches`` disagree on the number of minibatches.
+      ValueError: if ``k`` is not an integer >= 1, or the arrays in ``batches`` disagree on the
+        number of minibatches.
 
     References:
       Mordido et al., `Lookbehind-SAM <https://arxiv.org/abs/2307.16704>`_, ICML 2024, equations 7
       and 8, Figure 10.
     """
     check_batches(batches)
-    check_transformation("perturbation", perturbation)
     return _alignment(loss_fn, params, batches, perturbation, check_count("k", k))
 
 
@@ -82,21 +81,17 @@ def _alignment(
     k: int,
 ) -> Alignment:
     dtype = scalar_dtype(params)
-    grad_fn = rewrite_cpu_convolutions(jax.grad(loss_fn))
     state = perturbation.init(params)
 
     def batch_alignment(batch: Any) -> Alignment:
-        gradient = bind_gradient(
-            grad_fn(params, batch),
-            params,
-            lambda p, i: jax.grad(loss_fn)(p, batch),
-            axis_name=None,
-            sync_perturbation=True,
-        )
+        g_0 = call_in_loop(jax.grad(loss_fn), params, batch)
+        grad_fn = lambda p, i: jax.grad(loss_fn)(p, batch)  # noqa: E731
+        gradient = gradients_of(g_0, params, grad_fn, axis_name=None, sync_perturbation=True)
 
         def inner_step(carry: Any, i: jax.Array) -> tuple[Any, jax.Array]:
             p, previous, total, first = carry
-            p, g = ascent_step(perturbation, state, gradient, p, previous, i)  # p_i, g_i
+            p = ascent_step(perturbation, state, p, previous)  # p_i
+            _, g = gradient.at(p, i)  # g_i
             wide = as_accumulator(g)
             total = optax.tree.add(total, wide)  # g_1 + ... + g_i
             first = optax.tree.where(i == 0, wide, first)  # g_1

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._core.checks import check_count, is_traced
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
 from optax_lookbehind._core.tree import as_accumulator
 from optax_lookbehind._core.types import LossFn
 
@@ -112,8 +112,7 @@ def mean_over_batches(fn: Callable[[Any], Any], batches: Any) -> Any:
 
 def mean_loss(loss_fn: LossFn, params: optax.Params, batches: Any) -> jax.Array:
     """The mean of ``loss_fn`` over the minibatches."""
-    loss = rewrite_cpu_convolutions(loss_fn)
-    return mean_over_batches(lambda batch: loss(params, batch), batches)
+    return mean_over_batches(lambda batch: call_in_loop(loss_fn, params, batch), batches)
 
 
 def _is_key(leaf: Any) -> bool:

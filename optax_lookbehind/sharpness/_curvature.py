@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import as_key, check_count
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.checks import check_count
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
 from optax_lookbehind._core.gradient_checks import check_like
+from optax_lookbehind._core.keys import as_key
 from optax_lookbehind._core.tree import as_accumulator, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind.sharpness._batches import check_batches, mean_over_batches
@@ -167,8 +168,7 @@ def _product(loss_fn: LossFn, params: optax.Params, batches: Any, vector: Any) -
 
         return jax.jvp(grad, (params,), (optax.tree.cast_like(vector, params),))[1]
 
-    fast_product = rewrite_cpu_convolutions(product)
-    return mean_over_batches(lambda batch: fast_product(vector, batch), batches)
+    return mean_over_batches(lambda batch: call_in_loop(product, vector, batch), batches)
 
 
 @functools.partial(jax.jit, static_argnames=("loss_fn", "num_eigenvalues", "iterations"))

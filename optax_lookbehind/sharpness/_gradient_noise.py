@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
 from optax_lookbehind._core.tree import as_accumulator, dot, scalar_dtype, squared_norm
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind.sharpness._batches import check_batches
@@ -117,12 +117,11 @@ def normal_qq(values: Any) -> NormalQQ:
 @functools.partial(jax.jit, static_argnames="loss_fn")
 def _statistics(loss_fn: LossFn, params: optax.Params, batches: Any) -> GradientStatistics:
     num_batches = check_batches(batches)
-    grad_fn = rewrite_cpu_convolutions(jax.grad(loss_fn))
     dtype = scalar_dtype(params)
 
     def add(carry: tuple[Any, jax.Array], x: tuple[jax.Array, Any]) -> tuple[Any, jax.Array]:
         (mean, total), (count, batch) = carry, x
-        grads = as_accumulator(grad_fn(params, batch))
+        grads = as_accumulator(call_in_loop(jax.grad(loss_fn), params, batch))
         from_old = optax.tree.sub(grads, mean)
         mean = optax.tree.cast_like(optax.tree.add_scale(mean, 1 / count, from_old), mean)
         total += dot(from_old, optax.tree.sub(grads, mean))

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import as_key, check_finite
+from optax_lookbehind._core.checks import check_finite
 from optax_lookbehind._core.gradient_checks import check_like
+from optax_lookbehind._core.keys import as_key
 from optax_lookbehind._core.tree import as_accumulator, divide, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_loss

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._core.checks import check_count, check_positive
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
 from optax_lookbehind._core.tree import as_accumulator, divide, dot, scalar_dtype
 from optax_lookbehind._core.types import LossFn
 from optax_lookbehind._perturbations import asam_perturbation, sam_perturbation
@@ -110,7 +110,7 @@ def _m_sharpness(
 def _loss_and_grads(
     loss_fn: LossFn, params: optax.Params, batch: Any
 ) -> tuple[jax.Array, optax.Updates]:
-    loss, grads = rewrite_cpu_convolutions(jax.value_and_grad(loss_fn))(params, batch)
+    loss, grads = call_in_loop(jax.value_and_grad(loss_fn), params, batch)
     return as_accumulator(loss), grads
 
 
@@ -166,7 +166,7 @@ def _highest_loss(
 
 
 def _loss(loss_fn: LossFn, params: optax.Params, batch: Any) -> jax.Array:
-    return as_accumulator(rewrite_cpu_convolutions(loss_fn)(params, batch))
+    return as_accumulator(call_in_loop(loss_fn, params, batch))
 
 
 def _project(point: _BallPoint, radius: jax.Array) -> _BallPoint:

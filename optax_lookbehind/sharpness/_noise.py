@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_lookbehind._core.checks import as_key, check_count, check_non_negative
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
+from optax_lookbehind._core.checks import check_count, check_non_negative
+from optax_lookbehind._core.cpu_convolutions import call_in_loop
+from optax_lookbehind._core.keys import as_key
 from optax_lookbehind._core.tree import as_accumulator, scalar_dtype
 from optax_lookbehind.sharpness._batches import as_vector, check_batches, mean_over_batches
 
@@ -123,9 +124,9 @@ def _robustness(
         noisy = noisy_weights(key, params, sigma)
         extra: tuple[Any, ...] = ()
         if statistics_fn is not None:
-            extra = (rewrite_cpu_convolutions(statistics_fn)(noisy, statistics_data),)
-        metric = rewrite_cpu_convolutions(lambda noisy, batch: metric_fn(noisy, batch, *extra))
-        return mean_over_batches(lambda batch: metric(noisy, batch), batches)
+            extra = (call_in_loop(statistics_fn, noisy, statistics_data),)
+        metric = lambda noisy, batch: metric_fn(noisy, batch, *extra)  # noqa: E731
+        return mean_over_batches(lambda batch: call_in_loop(metric, noisy, batch), batches)
 
     def moments(sigma: jax.Array) -> NoiseRobustness:
         metrics = jax.lax.map(functools.partial(draw, sigma), keys)

@@ -22,29 +22,6 @@ RHO = 0.3
 exact = pytest.mark.usefixtures("float64")
 
 
-COMPLETE = {
-    "momentum_sam": lambda: ol.momentum_sam(sgd(), RHO),
-    "wsam_decoupled": lambda: ol.wsam_decoupled(sgd(), LEARNING_RATE, RHO),
-}
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda inner: ol.adaptive_policy(inner, 10),
-        lambda inner: ol.periodic_policy(inner, 2),
-        lambda inner: ol.random_policy(optax.chain(optax.clip(1.0), inner)),
-        lambda inner: ol.reuse_direction(inner, 0.5),
-    ],
-)
-@pytest.mark.parametrize(
-    ("name", "state"), [("momentum_sam", "MomentumSAM"), ("wsam_decoupled", "WSAMDecoupled")]
-)
-def test_policies_reject_complete_methods_by_name(name, state, wrap):
-    with pytest.raises(ValueError, match=state):
-        wrap(COMPLETE[name]()).init(jnp.ones(2))
-
-
 @exact
 @pytest.mark.parametrize(
     "optimizer",

@@ -9,7 +9,6 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from tests.support.convolutions import (
     VARIANTS,
     assert_canonical,
@@ -19,6 +18,7 @@ from tests.support.convolutions import (
     conv,
     convolutions,
     descend,
+    in_loop,
     lower,
     normal,
     problem,
@@ -31,9 +31,7 @@ from tests.support.convolutions import (
 def test_accelerators_get_the_convolutions_as_written(platform, variant):
     image, kernel, options = VARIANTS[variant]
     grad_fn, params = problem(normal(*image), normal(*kernel, seed=1), **options)
-    as_written, fast = (
-        lower(f, params, platform).as_text() for f in (grad_fn, rewrite_cpu_convolutions(grad_fn))
-    )
+    as_written, fast = (lower(f, params, platform).as_text() for f in (grad_fn, in_loop(grad_fn)))
     assert convolutions(fast) == convolutions(as_written)
     assert batch_groups(fast) == batch_groups(as_written)
     assert fast.count("stablehlo.transpose") == as_written.count("stablehlo.transpose")
@@ -41,7 +39,7 @@ def test_accelerators_get_the_convolutions_as_written(platform, variant):
 
 def test_the_platform_is_not_chosen_at_run_time():
     grad_fn, params = problem(normal(2, 6, 5, 3), normal(3, 3, 3, 4))
-    assert "conditional" not in lower(rewrite_cpu_convolutions(grad_fn), params).compile().as_text()
+    assert "conditional" not in lower(in_loop(grad_fn), params).compile().as_text()
 
 
 def test_a_function_without_convolutions_is_the_same_program():
@@ -49,7 +47,7 @@ def test_a_function_without_convolutions_is_the_same_program():
         return jax.grad(lambda p: jnp.sum(jnp.tanh(p @ p)))(params)
 
     params = normal(3, 3)
-    jaxpr = jax.make_jaxpr(rewrite_cpu_convolutions(grad_fn))(params, 0)
+    jaxpr = jax.make_jaxpr(in_loop(grad_fn))(params, 0)
     assert str(jaxpr.eqns[0].params["jaxpr"]) == str(
         jax.make_jaxpr(lambda params: grad_fn(params, 0))(params)
     )
@@ -63,7 +61,7 @@ def test_one_trace_per_call():
         next(traces)
         return grad_fn(params, i)
 
-    jax.make_jaxpr(lambda params: rewrite_cpu_convolutions(counted)(params, 0))(params)
+    jax.make_jaxpr(lambda params: in_loop(counted)(params, 0))(params)
     assert next(traces) == 1
 
 
@@ -133,7 +131,7 @@ def test_custom_derivatives_are_kept_inside_and_outside(function):
 
     check(lambda w, i: jax.grad(loss)(w), w)
     # The rule must also survive when the returned function itself is differentiated.
-    fast = rewrite_cpu_convolutions(lambda w, i: function(x * jnp.sum(w), w))
+    fast = in_loop(lambda w, i: function(x * jnp.sum(w), w))
     expected = jax.grad(lambda w: jnp.sum(function(x * jnp.sum(w), w)))(w)
     assert_same(jax.grad(lambda w: jnp.sum(fast(w, 0)))(w), expected)
 
@@ -148,7 +146,7 @@ def test_differentiable_twice_forward_and_backward():
     for transform in (jax.grad, jax.jacfwd):
         expected, actual = (
             jax.jit(transform(functools.partial(norm, f)))(params)
-            for f in (grad_fn, rewrite_cpu_convolutions(grad_fn))
+            for f in (grad_fn, in_loop(grad_fn))
         )
         assert_same(actual, expected)
 
@@ -166,7 +164,7 @@ def test_vmap_over_seeds(groups, inside):
             return functools.partial(descend, transform(jax.vmap(grad_fn, (0, None))))
         return jax.vmap(functools.partial(descend, transform(grad_fn)))
 
-    rewritten = jax.jit(train(rewrite_cpu_convolutions))
+    rewritten = jax.jit(train(in_loop))
     assert_same(rewritten(params), jax.jit(train(lambda f: f))(params))
     assert_canonical(rewritten.lower(params).as_text())
 
@@ -181,7 +179,7 @@ def test_vmap_over_the_batch_that_grad_fn_closes_over():
 
         return jax.jit(jax.vmap(one))(images)
 
-    assert_same(gradients(rewrite_cpu_convolutions), gradients(lambda f: f))
+    assert_same(gradients(in_loop), gradients(lambda f: f))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +212,7 @@ def test_collectives_of_the_gradient_function(mapped):
             return jax.jit(body)(images)
         return (jax.pmap if mapped == "pmap" else jax.vmap)(body, axis_name="data")(images)
 
-    assert_same(run(rewrite_cpu_convolutions), run(lambda f: f))
+    assert_same(run(in_loop), run(lambda f: f))
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
@@ -232,7 +230,7 @@ def test_sharded_arrays_under_jit(axis_type):
 
     with jax.set_mesh(mesh):
         x = jax.device_put(images, PartitionSpec("data"))
-        train = jax.jit(functools.partial(step, transform=rewrite_cpu_convolutions))
+        train = jax.jit(functools.partial(step, transform=in_loop))
         actual = train(x, jax.device_put(w, PartitionSpec()))
     assert_same(actual, step(images, w, lambda f: f))
 
@@ -265,9 +263,7 @@ def test_effects_happen_once_and_in_order():
 
     expected = jax.jit(functools.partial(descend, gradient_of))(params)
     seen.clear()
-    assert_same(
-        jax.jit(functools.partial(descend, rewrite_cpu_convolutions(grad_fn)))(params), expected
-    )
+    assert_same(jax.jit(functools.partial(descend, in_loop(grad_fn)))(params), expected)
     jax.effects_barrier()
     assert seen == [("before", 0), ("after", 0), ("before", 1), ("after", 1)]
 
@@ -283,21 +279,20 @@ def test_mutable_arrays_of_the_gradient_function():
             calls[...] += 1
             return gradient_of(params, i)
 
-        return descend(rewrite_cpu_convolutions(grad_fn), params), calls[...]
+        return descend(in_loop(grad_fn), params), calls[...]
 
     actual, calls = count(params)
     assert calls == 2
     assert_same(actual, jax.jit(functools.partial(descend, gradient_of))(params))
 
 
-def test_any_pytree_and_a_concrete_step():
+def test_any_pytree():
     x, w = normal(2, 6, 3), normal(3, 3, 4, seed=1)
 
     def grad_fn(params, i):
-        assert i == 1  # concrete: no tracer
         return {"w": jax.grad(lambda w: jnp.sum(conv(x, w)))(params["w"]), "none": None, "c": ()}
 
-    grads = rewrite_cpu_convolutions(grad_fn)({"w": w, "none": None, "c": ()}, 1)
+    grads = in_loop(grad_fn)({"w": w, "none": None, "c": ()}, 1)
     assert_same(grads, grad_fn({"w": w}, 1))
 
 
@@ -309,4 +304,4 @@ def test_disable_jit_shows_concrete_values():
             assert not isinstance(params["kernel"], jax.core.Tracer)
             return grad_fn(params, i)
 
-        assert_same(rewrite_cpu_convolutions(concrete)(params, 0), grad_fn(params, 0))
+        assert_same(in_loop(concrete)(params, 0), grad_fn(params, 0))

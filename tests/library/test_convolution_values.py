@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from optax_lookbehind._core.cpu_convolutions import rewrite_cpu_convolutions
 from tests.support.convolutions import (
     VARIANTS,
     assert_canonical,
     batch_groups,
     check,
     conv,
+    in_loop,
     normal,
     problem,
     slow,
@@ -52,7 +52,7 @@ def test_float64_and_complex_numbers_keep_their_values(float64):
     check(grad_fn, params, tolerance=1e-13)
     x, w = normal(4, 6, 3, dtype=complex), normal(3, 3, 4, dtype=complex, seed=1) * 1j
     convolve = functools.partial(conv, layout=("WNC", "WIO", "NWC"), batch_group_count=2)
-    actual = jax.jit(rewrite_cpu_convolutions(lambda w, i: convolve(x, w)))(w, 0)
+    actual = jax.jit(in_loop(lambda w, i: convolve(x, w)))(w, 0)
     np.testing.assert_allclose(actual, convolve(x, w), rtol=1e-13, atol=1e-13)
 
 
@@ -91,7 +91,7 @@ def test_any_convolution_keeps_its_values(case):
     lhs, rhs, options = case
     x, w = normal(*lhs), normal(*rhs, seed=1)
     convolve = functools.partial(conv, **options)
-    actual = rewrite_cpu_convolutions(lambda w, i: convolve(x, w))(w, 0)
+    actual = in_loop(lambda w, i: convolve(x, w))(w, 0)
     np.testing.assert_allclose(actual, convolve(x, w), rtol=1e-5, atol=1e-5)
 
 

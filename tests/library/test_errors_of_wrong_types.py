@@ -28,20 +28,13 @@ METHODS = {
         np.complex64(0.1),
         jnp.complex64(0.1),
         jnp.bool_(True),
-        1e-50,
-        1e40,
-        10**400,
         np.ones(1),
     ],
     ids=repr,
 )
-def test_rho_of_a_wrong_type_or_beyond_float32_raises(rho):
+def test_rho_of_a_wrong_type_raises(rho):
     with raises("rho", rho):
         ol.sam(rho)
-
-
-def test_float64_holds_more(float64):
-    ol.sam(1e-50)
 
 
 @pytest.mark.parametrize("rho", [True, 0.1j, jax.random.key(0)], ids=repr)
@@ -51,12 +44,8 @@ def test_traced_values_of_a_wrong_type_raise(rho):
 
 
 WRONG = {
-    "an array": (jnp.ones(2), r"^grad_fn must be a function \(params, i\) -> grads, got"),
-    "one argument": (lambda p: p, r"^grad_fn must take two arguments, \(params, i\) -> grads"),
-    "a string": (lambda p, i: "gradient", r"^the result of grad_fn .* 'gradient'"),
-    "a function": (lambda p, i: jnp.sin, r"^the result of grad_fn .*sin"),
     "nothing": (lambda p, i: None, r"^the result of grad_fn .*nothing"),
-    "a pair": (lambda p, i: (p, p), r"^the result of grad_fn must be the gradient alone.*tuple"),
+    "a pair": (lambda p, i: (p, p), r"^the result of grad_fn must .*ValueAndGrads"),
     "integers": (lambda p, i: p.astype(int), r"^the result of grad_fn .*int32"),
     "bools": (lambda p, i: p > 0, r"^the result of grad_fn .*bool"),
     "complex numbers": (lambda p, i: p * 1j, r"^the result of grad_fn .*complex64"),
@@ -72,25 +61,6 @@ def test_a_wrong_grad_fn_raises(method, name):
         tx.update(w, tx.init(w), w, grad_fn=grad_fn)
     problems = ol.check_grad_fn(grad_fn, w, w)
     assert len(problems) == 1
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("axis_name", [0, 1.5, ("data", 1), (), ["data"]])
-def test_an_axis_name_that_is_no_name_raises(method, axis_name):
-    with raises("axis_name", axis_name):
-        METHODS[method](axis_name=axis_name)
-
-
-def test_no_name_for_per_device_params():
-    with raises("axis_name", 3):
-        ol.per_device_params(jnp.ones(2), 3)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_an_axis_that_is_not_there_raises(method):
-    w, tx = jnp.ones(2), METHODS[method](axis_name="data")
-    with raises("axis_name", "data"):
-        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
 
 
 SCHEDULED = {
@@ -138,13 +108,6 @@ def test_a_schedule_that_starts_at_zero_is_right():
     np.testing.assert_array_equal(updates, w)
 
 
-@pytest.mark.parametrize("name", ["period", "total_steps"])
-def test_counts_beyond_int32_raise(name):
-    make = {"period": lambda n: ol.looksam(0.1, 0.5, n), "total_steps": lambda n: ol.ae_sam(0.1, n)}
-    with raises(name, 2**31):
-        make[name](2**31)
-
-
 @pytest.mark.parametrize(("size", "word"), [(1e-30, "small"), (1e30, "large")])
 def test_the_check_of_a_setup_names_gradients_beyond_float32(size, word):
     w = jnp.array([1.0, 2.0])
@@ -152,39 +115,19 @@ def test_the_check_of_a_setup_names_gradients_beyond_float32(size, word):
     assert f"too {word}" in problem
 
 
-STATEFUL = {
-    **METHODS,
-    "momentum_sam": lambda: ol.momentum_sam(optax.sgd(0.1, momentum=0.9), 0.1),
-    "wsam_decoupled": lambda: ol.wsam_decoupled(optax.sgd(0.1), 0.1, 0.1),
-}
-
-
-@pytest.mark.parametrize("method", STATEFUL)
-@pytest.mark.parametrize("state", [None, (), {}, optax.sgd(0.1).init(jnp.ones(2)), "chain"])
-def test_the_state_of_something_else_raises(method, state):
-    w, tx = jnp.ones(2), STATEFUL[method]()
-    if state == "chain":  # of which the method is a part
-        state = optax.chain(tx, optax.sgd(0.1)).init(w)
-    with pytest.raises(ValueError, match=rf"^state must be the .*State .*{type(state).__name__}"):
-        tx.update(w, state, w, grad_fn=lambda p, i: p)
-
-
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (None, "decide must return (apply_inner, decision_state), got None"),
-        (True, "decide must return (apply_inner, decision_state), got True"),
-        ((True, (), ()), "decide must return (apply_inner, decision_state), got (True"),
-        ((jnp.ones(2, bool), jnp.zeros(2)), "decide must return a bool scalar as apply_inner"),
-        ((True, jnp.zeros(3)), "the decision_state of decide must have"),
-        ((True, None), "the decision_state of decide must have"),
+        ((jnp.ones(2, bool), jnp.zeros(2)), "decide must return .*bool scalar"),
+        ((True, jnp.zeros(3)), "the state of decide must have"),
+        ((True, None), "the state of decide must have"),
     ],
 )
 def test_a_decision_of_another_form_raises(decision, words):
-    tx, w = ol.policy(ol.sam(0.1), lambda p: jnp.zeros(2), lambda *_: decision), jnp.ones(2)
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    policy = ol.Policy(lambda p: jnp.zeros(2), lambda *_: decision)
+    tx, w = ol.multistep(ol.sam_perturbation(0.1), policy=policy), jnp.ones(2)
+    with pytest.raises(ValueError, match=words):
         tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
-    assert words in str(error.value)
 
 
 @pytest.mark.parametrize("mask", ["a", None, 1, {"a": True}, {"a": True, "b": "x"}, [True, True]])
@@ -203,21 +146,4 @@ def test_a_mask_of_another_form_raises(make, mask, request):
     w = {"a": jnp.ones(2), "b": jnp.ones(3)}
     tx = make(mask)
     with pytest.raises(ValueError, match=r"^mask must be a pytree of bools"):
-        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
-
-
-@pytest.mark.parametrize("key", [2**32, 2**64, 2**70, -(2**31) - 1])
-@pytest.mark.parametrize(
-    "make", [lambda key: ol.ss_sam(0.1, 0.5, key=key), lambda key: ol.esam(0.1, key=key)]
-)
-def test_seeds_that_jax_would_fold_onto_others_raise(make, key):
-    with raises("key", key):
-        make(key)
-    make(2**32 - 1)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.int4])
-def test_dtypes_that_are_not_promoted_raise(dtype):
-    tx, w = ol.sam(0.1), {"a": jnp.ones(2, dtype)}
-    with pytest.raises(ValueError, match=rf"'a'.*{jnp.dtype(dtype).name}.*fewer than 16 bits"):
         tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)

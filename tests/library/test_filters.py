@@ -48,7 +48,7 @@ def run_state(tx, grads):
     [
         lambda rule: ol.multistep(ol.stochastic_perturbation(rule), 2),
         lambda rule: ol.lookbehind(rule, 2, 0.5, fast_optimizer=optax.sgd(0.1)),
-        lambda rule: ol.adaptive_policy(ol.lookbehind(rule, 2, "adaptive"), 6),
+        lambda rule: ol.lookbehind(rule, 2, "adaptive", policy=ol.adaptive_policy(6)),
     ],
     ids=["stochastic multistep", "lookbehind with its optimizer", "policy around lookbehind"],
 )

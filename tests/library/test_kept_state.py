@@ -69,7 +69,7 @@ def test_a_nan_does_not_replace_the_kept_direction():
 
 @pytest.mark.parametrize("alpha", ["adaptive", "adaptive_per_tensor"])
 def test_a_nan_does_not_spoil_the_alpha_of_plain_steps(alpha):
-    tx = ol.periodic_policy(ol.lookbehind_sam(2, 0.1, alpha), period=2)
+    tx = ol.lookbehind(ol.sam_perturbation(0.1), 2, alpha, policy=ol.periodic_policy(2))
     (_, expected), _ = steps(tx, [curved, curved])
     (*_, broken, plain), _ = steps(tx, [curved, curved, nan_where_perturbed, curved])
     assert jnp.isnan(broken).all()
@@ -86,7 +86,7 @@ def test_a_nan_does_not_enter_a_filters_mean(make):
 
 @pytest.mark.parametrize("size", [1e-25, 1e25, np.inf, np.nan])
 def test_norms_beyond_float32_leave_an_adaptive_policy_as_documented(size):
-    tx = ol.adaptive_policy(ol.sam(0.1), total_steps=10)
+    tx = ol.ae_sam(0.1, total_steps=10)
     of_size = lambda p, i: size * p
     (plain,), state = steps(tx, [of_size])
     np.testing.assert_array_equal(plain, of_size(W, 0))

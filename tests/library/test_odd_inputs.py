@@ -145,7 +145,7 @@ ANYTHING = st.one_of(
     st.text(max_size=5),
     st.complex_numbers(),
     st.just("adaptive"),
-    st.sampled_from([10**400, 2**31, 2**31 - 1, 1e-45, 1e-50, 1e39, 5e-324]),
+    st.sampled_from([2**31, 2**31 - 1, 1e-45, 1e-50, 1e39, 5e-324]),
     st.lists(st.floats(), max_size=2),
     st.floats(width=32).map(np.float32),
     st.floats().map(np.array),
@@ -153,26 +153,21 @@ ANYTHING = st.one_of(
     st.booleans().map(np.bool_),
     st.sampled_from([np.str_("0.1"), np.complex64(0.1), b"0.1", {}, (), object(), int, np.nan]),
 )
-TINIEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def number(value):
-    """The value as a float of Python; None if it is not a real scalar that float32 holds."""
+    """The value as a float of Python; None if it is not a finite real scalar."""
     if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
         return None
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, (int, float, np.floating)):
         return None
-    try:
-        value = float(value)
-    except OverflowError:
-        return None
-    return value if value == 0 or TINIEST <= abs(value) <= LARGEST else None
+    return float(value) if math.isfinite(value) else None
 
 
 def is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 ARGUMENTS = {

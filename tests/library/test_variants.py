@@ -150,10 +150,8 @@ def test_alpha_may_be_a_schedule_of_training_steps(make):
         (lambda: ol.vasso(RHO, theta=0.0), "theta", "0.0"),
         (lambda: ol.usam(0.0), "rho", "0.0"),
         (lambda: ol.momentum_sam(sgd(), -1.0), "rho", "-1.0"),
-        (lambda: ol.momentum_sam(0.1, RHO), "optimizer", "0.1"),
         (lambda: ol.wsam_decoupled(sgd(), 0.0, RHO), "learning_rate", "0.0"),
         (lambda: ol.wsam_decoupled(sgd(), 0.1, RHO, gamma=-0.1), "gamma", "-0.1"),
-        (lambda: ol.masked_perturbation(0.1, True), "perturbation", "0.1"),
     ],
 )
 def test_arguments_outside_their_range_raise(make, name, value):

@@ -8,8 +8,6 @@ import optax_lookbehind as ol
 from tests.support.devices import (
     METHODS,
     STEPS,
-    by_pmap,
-    by_shard_map,
     make_step,
     on_mesh,
 )
@@ -44,19 +42,3 @@ def test_a_grad_fn_that_averages_raises(problem):
 
     with pytest.raises(ValueError, match="the result of grad_fn"):
         on_mesh(step)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
-
-
-@pytest.mark.parametrize(("policy_axis", "inner_axis"), [("data", None), (None, "data")])
-def test_a_policy_and_its_method_with_different_axes_raise(policy_axis, inner_axis, problem):
-    params, data = problem
-    tx = ol.adaptive_policy(ol.sam(0.1, axis_name=inner_axis), STEPS, axis_name=policy_axis)
-    for mapping in (lambda: by_shard_map(tx, False), lambda: by_pmap(tx)):
-        with pytest.raises(ValueError, match=r"same axis_name.*'data'.*None|None.*'data'"):
-            mapping()(params, tx.init(params), jax.tree.map(lambda x: x[0], data))
-
-
-def test_local_gradients_without_an_axis_name_raise(problem):
-    params, data = problem
-    tx = METHODS["sam"]()
-    with pytest.raises(ValueError, match=r"updates .*'data'.* axis_name"):
-        by_shard_map(tx, True)(params, tx.init(params), jax.tree.map(lambda x: x[0], data))

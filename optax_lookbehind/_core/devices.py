@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import optax
 
-from optax_lookbehind._core.checks import check_axis_name
-from optax_lookbehind._core.types import AveragedGradient, AxisName, GradFn
+from optax_lookbehind._core.types import AxisName, GradFn
 
 _ALREADY_REDUCED = """\
 {name} must be per-device gradients, but they are already summed over the axis {axis!r}: the mean \
@@ -23,7 +22,9 @@ respect to per-device copies of the weights:
     grads = grad_fn(local, 0)
     updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
 
-or take the mean over the devices inside the loss (jax.lax.pmean) and pass no axis_name."""
+or let value_and_grad(loss_fn, axis_name={axis!r}) do so; or, under jax.shard_map with \
+check_vma=True only, take the mean over the devices inside the loss (jax.lax.pmean) and pass no \
+axis_name."""
 
 
 _UNAVERAGED = """\
@@ -47,8 +48,9 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
 
       grads = grad_fn(per_device_params(params, "data"), 0)
 
-    Pass the original ``params`` to ``tx.update``; it casts the perturbed weights by itself. The
-    cast is ``jax.lax.pcast(w, axis_name, to="varying")``: it changes types and computes nothing.
+    or use ``value_and_grad(loss_fn, axis_name="data")``, which does it. Pass the original
+    ``params`` to ``tx.update``; it casts the perturbed weights by itself. The cast is
+    ``jax.lax.pcast(w, axis_name, to="varying")``: it changes types and computes nothing.
     Under ``jax.pmap``, ``jax.vmap`` and ``check_vma=False``, where gradients are per-device anyway,
     ``params`` are returned unchanged.
 
@@ -59,8 +61,10 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
     Returns:
       ``params``, typed as varying over the axis.
     """
-    check_axis_name(axis_name)
-    tracked = _tracked_axes(axis_name)
+    # Only an axis of shard_map is tracked in types; one of vmap is not among the manual axes.
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name or ()
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    tracked = tuple(name for name in names if name in manual)
 
     def cast(x: jax.Array) -> jax.Array:
         axes = tuple(axis for axis in tracked if axis not in _varying_axes(x))
@@ -71,62 +75,23 @@ def per_device_params(params: optax.Params, axis_name: AxisName) -> optax.Params
 
 def mean_over(tree: Any, axis_name: AxisName) -> Any:
     """The mean of ``tree`` over the devices of the axis; ``tree`` itself without an axis."""
-    if axis_name is None:
-        return tree
-    try:
-        return jax.lax.pmean(tree, axis_name)
-    except NameError as error:
-        raise ValueError(
-            "axis_name must be an axis of a surrounding jax.shard_map, jax.pmap or jax.vmap, or "
-            f"None where one program sees the whole batch; there is no axis {axis_name!r} here."
-        ) from error
-
-
-def average(
-    updates: optax.Updates, axis_name: AxisName, averaged: AveragedGradient | None
-) -> AveragedGradient:
-    """Averages a per-device gradient over the axis, unless a policy has done so already.
-
-    Args:
-      updates: the device's own gradient.
-      axis_name: the axis.
-      averaged: what an enclosing policy handed over, if there is one. It is used only if
-        ``updates`` are the very arrays that the policy averaged: between the two, another
-        transformation (a clip, say) may have changed them.
-    """
-    if averaged is not None:
-        _check_same_axis(axis_name, averaged.axis_name)
-        if _same_arrays(updates, averaged.local):
-            return averaged
-    check_not_reduced("updates", updates, axis_name)
-    return AveragedGradient(updates, mean_over(updates, axis_name), axis_name)
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
 def check_not_reduced(name: str, tree: Any, axis_name: AxisName) -> None:
     """Raises if a gradient that should be per-device is already reduced over the axis."""
-    probe = per_device_params(jax.numpy.zeros(()), axis_name)
-    expected = _varying_axes(probe)  # empty wherever JAX does not track this
+    # A cast zero shows over which axes JAX tracks a per-device value: over none under pmap, vmap
+    # and check_vma=False, where a sum cannot be told from a device's own gradient.
+    expected = _varying_axes(per_device_params(jax.numpy.zeros(()), axis_name))
     if any(not expected <= _varying_axes(x) for x in jax.tree.leaves(tree)):
         raise ValueError(_ALREADY_REDUCED.format(name=name, axis=axis_name))
-
-
-def check_shared(updates: Any, params: Any, axis_name: AxisName) -> None:
-    """Raises if gradients differ between devices although there is no axis_name."""
-    shared = frozenset().union(*map(_varying_axes, jax.tree.leaves(params)))
-    differing = frozenset().union(*map(_varying_axes, jax.tree.leaves(updates))) - shared
-    if axis_name is None and differing:
-        raise ValueError(
-            f"updates differ between the devices of the axes {sorted(differing)} and params do "
-            "not: pass axis_name to the transformation, or the mean over the devices as updates "
-            "and from grad_fn."
-        )
 
 
 def warn_of_unaveraged_devices(grad_fn: GradFn, params: optax.Params) -> None:
     """Warns under ``jax.pmap`` if nothing averages the perturbed gradients over the devices.
 
-    For methods without ``axis_name``. Under ``jax.shard_map`` with ``check_vma=True`` the types
-    show it, and :func:`check_shared` raises; elsewhere only the program of ``grad_fn`` shows it.
+    For methods without ``axis_name``. Under ``jax.shard_map`` with ``check_vma=True`` JAX itself
+    raises an error, from the types; elsewhere only the program of ``grad_fn`` shows it.
     """
     axes = jax.sharding.get_abstract_mesh().manual_axes
     if not axes or _varying_axes(per_device_params(jax.numpy.zeros(()), axes)):
@@ -154,30 +119,9 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def _check_same_axis(own: AxisName, policy: AxisName) -> None:
-    if own != policy:
-        raise ValueError(
-            "a policy and the transformation it wraps must have the same axis_name, because "
-            "otherwise decisions or updates would differ between devices; got "
-            f"{policy!r} for the policy and {own!r} for the transformation."
-        )
-
-
-def _same_arrays(first: Any, second: Any) -> bool:
-    first, second = jax.tree.leaves(first), jax.tree.leaves(second)
-    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
-
-
-def _tracked_axes(axis_name: AxisName) -> tuple[str, ...]:
-    """The given axes that are axes of a surrounding ``shard_map`` (not of a ``vmap``)."""
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name or ()
-    manual = jax.sharding.get_abstract_mesh().manual_axes
-    return tuple(name for name in names if name in manual)
-
-
 def _varying_axes(x: Any) -> frozenset[str]:
     """The mesh axes over which ``x`` varies according to its type."""
     aval = jax.typeof(x)
-    if hasattr(aval, "vma"):  # JAX before 0.10
+    if hasattr(aval, "vma"):  # the attribute's name before JAX 0.10
         return aval.vma
     return aval.manual_axis_type.varying
