@@ -114,7 +114,7 @@ def compile_fsdp(tx):
     split = NamedSharding(mesh, PartitionSpec("data"))
 
     def abstract(x):
-        sharding = split if x.ndim else NamedSharding(mesh, PartitionSpec())
+        sharding = split if x.ndim == 2 else NamedSharding(mesh, PartitionSpec())
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
     def loss_fn(params, batch):
