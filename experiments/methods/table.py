@@ -202,6 +202,12 @@ METHODS: dict[str, Method] = {
         {**_SAM, "probability": 0.5},
         lambda a: Step(sharp_fraction=a["probability"]),
     ),
+    "late_sam": Method(
+        "Late SAM",
+        lambda a, run: run.chain(ol.late_sam(**a, total_steps=run.total_steps, **run.axis)),
+        {**_SAM, "fraction": 0.5},
+        lambda a: Step(sharp_fraction=a["fraction"]),
+    ),
     "esam": Method(
         "ESAM",
         lambda a, run: run.chain(ol.esam(a["rho"], a["beta"], key=run.key, **run.axis)),

@@ -217,9 +217,9 @@ def ae_lookbehind_sam(
     ``lookbehind(sam_perturbation(rho), k, alpha, policy=adaptive_policy(total_steps, lambda_1,
     lambda_2, decay))``: see :func:`adaptive_policy`. Lookbehind emits :math:`\alpha \sum_i g_i`,
     about :math:`k \alpha` gradients; so that the effective learning rate does not jump from step to
-    step, plain steps emit :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive: 1
-    before it ran; one per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for Lookbehind
-    then fits; one tuned for plain steps is divided by ``k * alpha``, as in
+    step, plain steps emit :math:`k \alpha \, g` with the alpha that Lookbehind last used (adaptive:
+    1 before it ran; one per leaf for ``"adaptive_per_tensor"``). A learning rate tuned for
+    Lookbehind then fits; one tuned for plain steps is divided by ``k * alpha``, as in
     ``optax.chain(ae_lookbehind_sam(5, 0.05, 0.5, total_steps), optax.sgd(0.1 / (5 * 0.5)))`` in
     place of ``optax.sgd(0.1)``.
 

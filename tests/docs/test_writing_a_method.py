@@ -42,14 +42,14 @@ def transformations(scope):
     return {
         "rule": ol.multistep(rule, k=2),
         "rule in lookbehind": ol.lookbehind(rule, 2, "adaptive"),
-        "combination": scope["inner"],
-        "policy": scope["rising_policy"](scope["inner"]),
-        "inner loop": ol.adaptive_policy(scope["noisy_gradient"](0.01), 30),
+        "combination": ol.multistep(rule, combine=scope["combine"]),
+        "policy": scope["inner"],
+        "two policies": ol.multistep(rule, policy=scope["policy"]),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["rule", "rule in lookbehind", "combination", "policy", "inner loop"]
+    "name", ["rule", "rule in lookbehind", "combination", "policy", "two policies"]
 )
 def test_the_methods_of_the_guide_train(name, scope):
     first, last, state = train(optax.chain(transformations(scope)[name], optax.sgd(0.1)))
@@ -70,7 +70,7 @@ def test_the_rule_spends_its_budget(scope):
 def test_the_combination_is_the_librarys_gsam(scope):
     g, g_s = np.array([1.0, 2.0]), np.array([2.0, -1.0])
     combine = scope["ol"].surrogate_gap(0.4)
-    expected, _ = combine.update(g_s, combine.init(g), clean=g)
+    expected, _ = combine.combine(combine.init(g), g, g_s)
     np.testing.assert_allclose(scope["surrogate_gap"](g, g_s, 0.4), expected, rtol=1e-6)
 
 

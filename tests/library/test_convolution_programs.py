@@ -48,9 +48,7 @@ def test_a_function_without_convolutions_is_the_same_program():
 
     params = normal(3, 3)
     jaxpr = jax.make_jaxpr(in_loop(grad_fn))(params, 0)
-    assert str(jaxpr.eqns[0].params["jaxpr"]) == str(
-        jax.make_jaxpr(grad_fn)(params, 0)
-    )
+    assert str(jaxpr.eqns[0].params["jaxpr"]) == str(jax.make_jaxpr(grad_fn)(params, 0))
 
 
 def test_one_trace_per_call():
