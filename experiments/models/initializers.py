@@ -60,6 +60,22 @@ VIT_ZEROS = jax.nn.initializers.zeros
 FAIRSEQ_DENSE = jax.nn.initializers.xavier_uniform()
 FAIRSEQ_QKV = jax.nn.initializers.variance_scaling(0.5, "fan_avg", "uniform")
 
+# Keras: Glorot-uniform.
+KERAS_DENSE = jax.nn.initializers.glorot_uniform()
+
+
+def keras2_one_head(
+    key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None
+) -> jax.Array:
+    """Queries, keys and values of Keras 2 with one head: its kernel is [input, head, feature].
+
+    Keras 2 takes that for a convolution over the inputs, so that the limit of the uniform
+    distribution is sqrt(6 / (inputs + inputs * features)).
+    """
+    del out_sharding
+    inputs, features = shape
+    return KERAS_DENSE(key, (inputs, 1, features), dtype).reshape(shape)
+
 
 def fairseq_embedding(padding: int) -> Initializer:
     """N(0, 1 / width), with a row of zeros for the padding token.

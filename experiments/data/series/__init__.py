@@ -1,0 +1,1 @@
+"""Multivariate time series: from a CSV file to batches of windows."""
