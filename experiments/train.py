@@ -94,6 +94,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
                     pipeline,
                     *progress,
                     eval_every=config.eval_every,
+                    patience=config.patience,
                     logger=logger,
                     save=save,
                 )
@@ -152,6 +153,8 @@ def _score(name: str, history: Sequence[Record]) -> str:
     """The metric after the last and the best epoch."""
     metric, last, best = METRICS[name], history[-1], best_epoch(history, name)
     text = f"{metric.label} {metric.text(last[name])}"
+    if "best_epoch" in last and name.startswith("test"):
+        return f"{text} with the weights of epoch {last['best_epoch']}"
     return f"{text} (best {metric.text(best[name])} after epoch {best['epoch']})"
 
 

@@ -41,17 +41,23 @@ def get_config() -> ConfigDict:
     config.epochs = 200
     config.batch_size = 128  # of all devices together; the last, partial batch is dropped
     config.eval_every = 1  # n: evaluate after every n-th epoch, and after the last one
+    config.patience = placeholder(
+        int
+    )  # n: stop after n epochs without a better validation score, and
+    # evaluate the test set once, with the weights of the best epoch; None: train all epochs
     config.eval_batch_size = 1000  # rounded up to a multiple of the devices
     config.optimizer = "sgd"  # or "adam", "adamw"
     config.learning_rate = 0.1  # the highest of the schedule
     config.schedule = "cosine"  # to zero; "step": a tenth after 25%, 50% and 75%; "constant";
-    # "inverse_sqrt": proportional to 1 / sqrt(step) after the warm-up
+    # "inverse_sqrt": proportional to 1 / sqrt(step) after the warm-up; "cosine_restarts"
+    config.restart_epochs = 5  # cosine_restarts: epochs from one restart to the next
     config.warmup_steps = 0  # steps of linear warm-up from 0; minibatches with switch_minibatch
     config.momentum = 0.9  # sgd
     config.betas = (0.9, 0.999)  # adam, adamw
     config.epsilon = 1e-8  # adam, adamw
     config.clip_norm = placeholder(float)  # bound on the norm of the gradient; None: no clipping
-    config.weight_decay = 5e-4  # on every weight, as in PyTorch's optimizer of the same name
+    config.weight_decay = 5e-4  # as in PyTorch's optimizer of the same name
+    config.decay_biases = True  # False: weight decay leaves out biases and normalization's scales
 
     config.skip_nonfinite = 0  # non-finite steps in a row to skip before stopping; 0: stop at once
     config.save_every = 1  # n: a checkpoint after every n-th epoch, and after the last one

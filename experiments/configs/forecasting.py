@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     config.optimizer = "adam"
     config.epsilon = 1e-7  # Keras's default
     config.weight_decay = 0.0
+    config.decay_biases = False  # RevIN divides by its scale
     config.learning_rate = 1e-3
     config.schedule = "cosine_restarts"
-    config.restart_epochs = 5  # from one restart to the next
     return config

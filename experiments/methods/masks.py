@@ -1,4 +1,4 @@
-"""The weights of a model that a method perturbs."""
+"""The weights of a model that a method perturbs, or that weight decay acts on."""
 
 from typing import Any
 
@@ -15,6 +15,13 @@ def normalization(params: optax.Params) -> Any:
     paths = [path for path, _ in jax.tree.leaves_with_path(params)]
     normalized = {layer for layer, name in map(_layer_and_name, paths) if name == "scale"}
     return jax.tree.map_with_path(lambda path, _: _layer_and_name(path)[0] in normalized, params)
+
+
+def without_biases(params: optax.Params) -> Any:
+    """False for biases and for the scales of normalization layers, True elsewhere."""
+    return jax.tree.map_with_path(
+        lambda path, _: _layer_and_name(path)[1] not in ("bias", "scale"), params
+    )
 
 
 def _layer_and_name(path: Any) -> tuple[str, str]:

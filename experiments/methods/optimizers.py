@@ -1,12 +1,13 @@
 """The base optimizer that moves the weights, inside or behind a sharpness-aware transformation."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
 from ml_collections import ConfigDict
 
 from experiments.configs.lookup import look_up
+from experiments.methods.masks import without_biases
 from experiments.methods.schedules import learning_rate
 
 # Key of the base optimizer's state within a method's state, where `method_switch` finds it.
@@ -27,22 +28,32 @@ class Optimizer(NamedTuple):
 
 def _sgd(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
     """Weight decay enters the momentum, as in PyTorch's SGD."""
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, config.momentum)
-    )
+    return optax.chain(_decay(config), optax.sgd(rate, config.momentum))
 
 
 def _adam(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
     """Weight decay is added to the gradient, as in PyTorch's Adam."""
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay),
-        optax.adam(rate, *config.betas, config.epsilon),
-    )
+    return optax.chain(_decay(config), optax.adam(rate, *config.betas, config.epsilon))
 
 
 def _adamw(config: ConfigDict, rate: optax.Schedule) -> optax.GradientTransformation:
     """Weight decay is decoupled from the gradient, as in PyTorch's AdamW."""
-    return optax.adamw(rate, *config.betas, config.epsilon, weight_decay=config.weight_decay)
+    return optax.adamw(
+        rate,
+        *config.betas,
+        config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=_decayed(config),
+    )
+
+
+def _decay(config: ConfigDict) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(config.weight_decay, _decayed(config))
+
+
+def _decayed(config: ConfigDict) -> Callable[[optax.Params], Any] | None:
+    """The weights that decay, as a mask; None for all of them."""
+    return None if config.decay_biases else without_biases
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {

@@ -10,33 +10,45 @@ from ml_collections import ConfigDict
 from experiments.configs.lookup import look_up
 
 _STEP_DECAY = 0.1  # after 25%, 50% and 75% of the epochs: 50, 100 and 150 of 200
+_RESTART_FLOOR = 1e-3  # of the highest rate: 1e-6 in SAMformer's recipe
 
 
-def _step(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
-    del warmup_steps
+def _step(config: ConfigDict, steps: int) -> optax.Schedule:
     boundaries = {round(fraction * steps): _STEP_DECAY for fraction in (0.25, 0.5, 0.75)}
-    return optax.piecewise_constant_schedule(peak, boundaries)
+    return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
 
 
-def _constant(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
-    del steps, warmup_steps
-    return optax.constant_schedule(peak)
-
-
-def _cosine(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
-    del warmup_steps
-    return optax.cosine_decay_schedule(peak, steps)
-
-
-def _inverse_sqrt(peak: float, steps: int, warmup_steps: int) -> optax.Schedule:
-    """``peak * sqrt(warmup_steps / n)``, whatever the length of the run."""
+def _constant(config: ConfigDict, steps: int) -> optax.Schedule:
     del steps
-    return lambda count: peak * jnp.sqrt(warmup_steps / jnp.maximum(count, warmup_steps))
+    return optax.constant_schedule(config.learning_rate)
 
 
-SCHEDULES: Mapping[str, Callable[[float, int, int], optax.Schedule]] = {
+def _cosine(config: ConfigDict, steps: int) -> optax.Schedule:
+    return optax.cosine_decay_schedule(config.learning_rate, steps)
+
+
+def _cosine_restarts(config: ConfigDict, steps: int) -> optax.Schedule:
+    """Half a cosine from the rate towards a thousandth of it, constant within an epoch."""
+    period, steps_per_epoch = config.restart_epochs, max(1, steps // config.epochs)
+    cosine = optax.cosine_decay_schedule(config.learning_rate, period, alpha=_RESTART_FLOOR)
+    return lambda count: cosine(count // steps_per_epoch % period)
+
+
+def _inverse_sqrt(config: ConfigDict, steps: int) -> optax.Schedule:
+    """``learning_rate * sqrt(warmup_steps / n)``, whatever the length of the run."""
+    del steps
+    warmup_steps = config.warmup_steps
+    if warmup_steps == 0:
+        raise ValueError("warmup_steps must be >= 1 for the schedule inverse_sqrt, got 0.")
+    return lambda count: (
+        config.learning_rate * jnp.sqrt(warmup_steps / jnp.maximum(count, warmup_steps))
+    )
+
+
+SCHEDULES: Mapping[str, Callable[[ConfigDict, int], optax.Schedule]] = {
     "constant": _constant,  # lifelong learning
     "cosine": _cosine,  # the AE-SAM paper, which does not state the end: zero
+    "cosine_restarts": _cosine_restarts,  # SAMformer
     "inverse_sqrt": _inverse_sqrt,  # fairseq's translation recipes
     "step": _step,  # the Lookbehind paper, appendix A.1.3
 }
@@ -54,11 +66,8 @@ def learning_rate(config: ConfigDict, steps: int, inner_steps: int = 1) -> optax
       inner_steps: how often the optimizer is called in a training step; the rate stays the same
         within one.
     """
-    make_schedule = look_up("schedule", config.schedule, SCHEDULES)
+    schedule = look_up("schedule", config.schedule, SCHEDULES)(config, steps)
     warmup_steps = config.warmup_steps
-    if warmup_steps == 0 and config.schedule == "inverse_sqrt":
-        raise ValueError("warmup_steps must be >= 1 for the schedule inverse_sqrt, got 0.")
-    schedule = make_schedule(config.learning_rate, steps, warmup_steps)
 
     def rate(count: jax.Array) -> jax.Array:
         step = count // inner_steps

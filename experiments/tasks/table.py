@@ -18,6 +18,7 @@ from experiments.data.task_stream import TaskStream, class_incremental, joint_da
 from experiments.parallel.microbatches import check_batch_size
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification
+from experiments.tasks.forecasting import make_forecasting
 from experiments.tasks.language import make_language
 from experiments.tasks.multi_head import multi_head
 from experiments.tasks.translation_setup import make_translation
@@ -153,6 +154,7 @@ def _normalization(
 
 TASKS: Mapping[str, Builder] = {
     "classification": _classification,
+    "forecasting": make_forecasting,
     "language": make_language,
     "multi_head": _multi_head,
     "translation": make_translation,

@@ -4,12 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
 from experiments.data.pipeline import Pipeline
 from experiments.tasks.base import Batch
 from experiments.training.loggers import Logger, NullLogger
-from experiments.training.metrics import Record, epoch_means
+from experiments.training.metrics import (
+    Record,
+    best_epoch,
+    epoch_means,
+    evaluation_means,
+    is_finished,
+)
 from experiments.training.state import Metrics, State, TrainState
 
 Save = Callable[[TrainState, list[Record], Sequence[Metrics]], None]
@@ -50,10 +57,15 @@ def train(
     step_metrics: Sequence[Metrics] = (),
     *,
     eval_every: int = 1,
+    patience: int | None = None,
     logger: Logger | None = None,
     save: Save = lambda state, history, step_metrics: None,
 ) -> tuple[TrainState, list[Record]]:
     """Trains to the last epoch, resuming after those in ``history`` and the steps after them.
+
+    With ``patience``, training stops early when the validation score has not improved for that many
+    epochs. At the end the state of the best epoch is restored, and the test set evaluated with it,
+    for the first time.
 
     Args:
       trainers: the trainer of each epoch.
@@ -63,6 +75,7 @@ def train(
       step_metrics: metrics of the finished steps of the next epoch.
       eval_every: number of epochs from one evaluation to the next; after the last epoch there is
         one in any case.
+      patience: number of epochs without improvement before training stops; None: no early stopping.
       logger: is informed of the progress.
       save: ``(state, history, step_metrics)``, called after each step, and after each epoch
         without step metrics.
@@ -76,6 +89,11 @@ def train(
     """
     logger = logger or NullLogger()
     first, history = len(history), list(history)
+    state, best = state._replace(best=None), state.best
+    if is_finished(history, len(trainers)):
+        return state, history
+    # With early stopping nothing but the validation set decides.
+    splits = [name for name in pipeline.evaluation if patience is None or name != "test"]
     epochs = pipeline.train(first, len(step_metrics))
     for epoch, batches in zip(range(first, len(trainers)), epochs, strict=False):
         trainer = trainers[epoch]
@@ -91,28 +109,47 @@ def train(
             batches,
             logger,
             step_metrics,
-            save=_after_epochs(save, history),
+            save=_after_epochs(save, history, best),
         )
         is_last = epoch + 1 == len(trainers)
-        evaluation = {}
-        if is_last or (epoch + 1) % eval_every == 0:
-            evaluation = {
-                split: [trainer.evaluate(state, batch) for batch in eval_batches()]
-                for split, eval_batches in pipeline.evaluation.items()
-            }
+        is_evaluated = is_last or (epoch + 1) % eval_every == 0
+        evaluation = _evaluate(trainer, pipeline, state, splits if is_evaluated else ())
         record = epoch_means(epoch + 1, step_metrics, evaluation)
+        history, step_metrics = [*history, record], ()
+        if patience is not None and is_evaluated:
+            best_record = best_epoch(history, f"val_{trainer.score}")
+            if best_record is record:
+                best = jax.tree.map(jnp.copy, state)  # the next step donates the state
+            is_last |= epoch + 1 - best_record["epoch"] >= patience
+            if is_last:
+                assert best is not None  # the first evaluated epoch was the best then
+                state = best
+                record["best_epoch"] = best_record["epoch"]
+                record |= evaluation_means(_evaluate(trainer, pipeline, state, ["test"]))
         if is_last:
             record |= trainer.measure(state) or {}
-        history, step_metrics = [*history, record], ()
         logger.end_epoch(record)
-        save(state, history, step_metrics)
+        save(state._replace(best=best), history, step_metrics)
+        if is_last:
+            break
     return state, history
 
 
+def _evaluate(
+    trainer: Trainer, pipeline: Pipeline, state: TrainState, splits: Iterable[str]
+) -> dict[str, list[Metrics]]:
+    """Sums of the metrics over each batch of those splits that the pipeline has."""
+    return {
+        split: [trainer.evaluate(state, batch) for batch in pipeline.evaluation[split]()]
+        for split in splits
+        if split in pipeline.evaluation
+    }
+
+
 def _after_epochs(
-    save: Save, history: list[Record]
+    save: Save, history: list[Record], best: TrainState | None
 ) -> Callable[[TrainState, Sequence[Metrics]], None]:
-    return lambda state, step_metrics: save(state, history, step_metrics)
+    return lambda state, step_metrics: save(state._replace(best=best), history, step_metrics)
 
 
 def train_epoch(

@@ -49,6 +49,11 @@ METRICS: Mapping[str, Metric] = {
     "val_accuracy": _percent("validation accuracy"),
     "test_loss": Metric("test loss"),
     "test_accuracy": _percent("test accuracy"),
+    "train_mae": Metric("training MAE"),
+    "val_mse": Metric("validation MSE"),
+    "val_mae": Metric("validation MAE"),
+    "test_mse": Metric("test MSE"),
+    "test_mae": Metric("test MAE"),
     "val_bleu": Metric("validation BLEU", higher_is_better=True),
     "val_chrf": Metric("validation chrF2", higher_is_better=True),
     "test_bleu": Metric("test BLEU", higher_is_better=True),
@@ -98,7 +103,7 @@ def epoch_means(
         after the last one gives such a loss.
       AllStepsSkippedError: if no step was taken.
     """
-    steps, evaluation = jax.device_get((list(steps), dict(evaluation)))
+    steps = jax.device_get(list(steps))
     values = {name: np.array([step[name] for step in steps]) for name in steps[0]}
     skipped = values.pop("skipped", None)
     taken = np.ones(len(steps), bool) if skipped is None else ~skipped
@@ -109,12 +114,21 @@ def epoch_means(
     record = {"epoch": epoch} | means
     if skipped is not None:
         record["skipped"] = int(skipped.sum())
-    for split, batches in evaluation.items():
-        record |= {f"{split}_{name}": mean for name, mean in _means(batches).items()}
-        # The update of the last step shows only here.
-        if not np.isfinite(record[f"{split}_loss"]):
-            raise NotFiniteError(record[f"{split}_loss"], epoch, len(steps))
-    return record
+    evaluated = evaluation_means(evaluation)
+    # The update of the last step shows only here.
+    for value in evaluated.values():
+        if not np.isfinite(value):
+            raise NotFiniteError(value, epoch, len(steps))
+    return record | evaluated
+
+
+def evaluation_means(evaluation: Mapping[str, Sequence[Metrics]]) -> Record:
+    """Means over the evaluation sets, as in :func:`epoch_means`. Waits for the device."""
+    return {
+        f"{split}_{name}": mean
+        for split, batches in jax.device_get(dict(evaluation)).items()
+        for name, mean in _means(batches).items()
+    }
 
 
 def check_finite(epoch: int, steps: Sequence[Metrics]) -> None:
@@ -152,3 +166,8 @@ def best_epoch(history: Sequence[Record], name: str) -> Record:
     sign = 1 if METRICS[name].higher_is_better else -1
     evaluated = [record for record in history if name in record]
     return max(evaluated, key=lambda record: sign * record[name])
+
+
+def is_finished(history: Sequence[Record], epochs: int) -> bool:
+    """Whether a run of so many epochs has ended, by its last epoch or by early stopping."""
+    return len(history) == epochs or bool(history and "best_epoch" in history[-1])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from experiments.training.metrics import Record, check_finite
+from experiments.training.metrics import Record, check_finite, is_finished
 from experiments.training.state import Metrics, State
 
 
@@ -28,8 +28,9 @@ def every(
       finite.
     """
 
-    def is_due(epochs: int, steps: int) -> bool:
-        if steps == 0 and (epochs % config.save_every == 0 or epochs == config.epochs):
+    def is_due(history: list[Record], steps: int) -> bool:
+        epochs, is_last = len(history), is_finished(history, config.epochs)
+        if steps == 0 and (epochs % config.save_every == 0 or is_last):
             return True
         if config.save_every_steps is None or steps_per_epoch is None:
             return False
@@ -42,7 +43,7 @@ def every(
         if steps == steps_per_epoch:
             return  # the epoch has yet to be evaluated
         interruption = interrupted()
-        if interruption is not None or is_due(epochs, steps):
+        if interruption is not None or is_due(history, steps):
             check_finite(epochs + 1, step_metrics)
             save(state, history, step_metrics)
         if interruption is not None:

@@ -29,4 +29,5 @@ def train_seeds(
     for seed in seeds:
         _, pipeline = make_task(with_changes(config, {"seed": seed}), mesh)
         init_key, _ = seed_keys(seed)
-        yield train(trainers, pipeline, trainers[0].init(init_key), logger=logger)
+        state = trainers[0].init(init_key)
+        yield train(trainers, pipeline, state, patience=config.patience, logger=logger)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -46,6 +47,7 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[list[Trainer
     optimizer(config, steps=1)  # raises for an unknown optimizer or schedule
     mesh = make_mesh() if mesh is None else mesh
     task, pipeline = make_task(config, mesh)
+    _check_patience(config, pipeline)
     trainers = {
         text: make_trainer(config, text, task, pipeline.steps_per_epoch, mesh)
         for text in dict.fromkeys(methods)
@@ -96,7 +98,10 @@ def make_trainer(
             load(model)
         _, weights, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
         params = wrap_params(weights)
-        return TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
+        state = TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
+        if config.patience is None:
+            return state
+        return state._replace(best=jax.tree.map(jnp.copy, state))  # a step donates the state
 
     def init(key: jax.Array, load: Load | None = None) -> TrainState:
         if config.shard_weights and load is None:  # no device needs to hold all weights
@@ -147,6 +152,17 @@ def seed_keys(seed: int) -> tuple[jax.Array, jax.Array]:
     """The keys of the initial state and of the order of the examples."""
     init_key, order_key = jax.random.split(jax.random.key(seed))
     return init_key, order_key
+
+
+def _check_patience(config: ConfigDict, pipeline: Pipeline) -> None:
+    if config.patience is None:
+        return
+    if "val" not in pipeline.evaluation:
+        raise ValueError(
+            f"patience must be None without a validation set (validation=0), got {config.patience}."
+        )
+    if config.switch:
+        raise ValueError(f"patience must be None with switch, got {config.patience}.")
 
 
 def _num_minibatches(config: ConfigDict) -> int:

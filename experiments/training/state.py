@@ -28,12 +28,14 @@ class TrainState(NamedTuple):
       batch_stats: BatchNorm's running mean and variance.
       opt_state: the optimizer's state.
       key: PRNG key for the next step's augmentation and dropout.
+      best: the state after the best epoch so far, with early stopping; else None.
     """
 
     params: optax.Params
     batch_stats: nnx.State
     opt_state: optax.OptState
     key: jax.Array
+    best: "TrainState | None" = None
 
 
 def weights_of(state: TrainState) -> nnx.State:

@@ -80,7 +80,10 @@ def series_pipeline(
             yield (cut(series, rows, length, sharding) for rows in starts[first_step:])
             first_step = 0
 
-    def evaluate(batches: list[jax.Array]) -> Iterator[Windows]:
+    def on_devices(part: Part) -> list[Any]:
+        return to_devices(eval_starts(part, eval_size), batch_sharding(mesh))
+
+    def evaluate(batches: list[Any]) -> Iterator[Windows]:
         return (cut(series, starts, length, batch_sharding(mesh)) for starts in batches)
 
     return Pipeline(
@@ -89,14 +92,14 @@ def series_pipeline(
         batch_size * num_minibatches,
         train,
         {
-            name: partial(evaluate, to_devices(eval_starts(part, eval_size), batch_sharding(mesh)))
+            name: partial(evaluate, on_devices(part))
             for name, part in evaluation_sets(parts.val, parts.test, eval_test).items()
         },
         unit="windows",
     )
 
 
-def eval_starts(part: Part, size: int) -> list[np.ndarray]:
+def eval_starts(part: Part, size: int) -> list[Any]:
     """The first rows of all windows of a part, in batches; the last one has ``PADDING``."""
     starts = np.full(round_up(part.windows, size), PADDING, np.int32)
     starts[: part.windows] = part.start + np.arange(part.windows)
