@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
-from experiments.configs import base, continual, language, translation
+from experiments.configs import base, continual, forecasting, language, translation
 
 # Setups whose tasks have keys that base.py does not have.
 _SETUPS: Mapping[str, Callable[[], ConfigDict]] = {
+    "forecasting": forecasting.get_config,
     "language": language.get_config,
     "multi_head": continual.get_config,
     "translation": translation.get_config,

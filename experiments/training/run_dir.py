@@ -49,9 +49,13 @@ def identity(config: ConfigDict) -> dict[str, Any]:
 
 
 def run_name(config: ConfigDict) -> str:
-    """``dataset-model-method-seed0-1a2b3c4d``; the digits are a hash of the :func:`identity`."""
+    """``dataset-model-method-seed0-1a2b3c4d``; the digits are a hash of the :func:`identity`.
+
+    A file of one's own gives the run its name in place of the dataset.
+    """
     values = _values(config)
-    words = [values[key] for key in ("dataset", "model", "method") if values[key]]
+    data = Path(values["data_file"] or "").stem or values["dataset"]
+    words = [word for word in (data, values["model"], values["method"]) if word]
     prefix = file_name("-".join(map(str, words)))[:_MAX_PREFIX]
     text = json.dumps(identity(config), sort_keys=True)
     digits = hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
@@ -64,10 +68,13 @@ def default_workdir(config: ConfigDict) -> Path:
 
 
 def _values(config: ConfigDict) -> dict[str, Any]:
-    """The config as JSON has it, with canonical method strings."""
+    """The config as JSON has it, with canonical method strings and the name of a file of data."""
     values = json.loads(config.to_json())
     methods = {key: values[key] for key in ("method", "switch")}
-    return values | jax.tree.map(_canonical, methods)
+    # A file of data may move, another file is another run.
+    file = Path(config.data_dir or "")
+    data_file = file.name if file.suffix else None
+    return values | jax.tree.map(_canonical, methods) | {"data_file": data_file}
 
 
 def _canonical(value: Any) -> Any:
@@ -90,8 +97,9 @@ def check_config(workdir: Path, config: ConfigDict) -> None:
         return
     saved = read_config(workdir)
     ours, theirs = identity(config), identity(saved)
+    here, there = _values(config), _values(saved)
     differing = [
-        f"  {key}: {saved.get(key)!r} in the workdir, {config.get(key)!r} requested"
+        f"  {key}: {there.get(key)!r} in the workdir, {here.get(key)!r} requested"
         for key in sorted(ours | theirs)
         if ours.get(key) != theirs.get(key)
     ]
