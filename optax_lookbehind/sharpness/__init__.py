@@ -1,14 +1,17 @@
 """Measures of the flatness of a minimum, for any loss function and any pytree of weights.
 
-Every measure takes ``loss_fn(params, batch) -> scalar``, the weights, and ``batches``: a pytree of
-arrays of shape ``(num_batches, batch_size, ...)``, such as ``minibatches((x, y), m)``. Everything
-else is up to the loss function, the mode of BatchNorm and dropout included: close over the running
-statistics for evaluation mode, use the batch's own for training mode.
+Every measure of a model takes ``loss_fn(params, batch) -> scalar``, the weights, and ``batches``: a
+pytree of arrays of shape ``(num_batches, batch_size, ...)``, such as ``minibatches((x, y), m)``.
+Everything else is up to the loss function, the mode of BatchNorm and dropout included: close over
+the running statistics for evaluation mode, use the batch's own for training mode.
 
 A measure is one compiled program, whose memory does not grow with the number of minibatches, radii
 or grid points. It is compiled once for each ``loss_fn``, shapes and static choices: pass the same
 function object again, not a new lambda, and keep data in ``batches``, not in its closure. All
 measures also work inside ``jax.jit``.
+
+:func:`response` and :func:`edge` are formulas: they relate the largest eigenvalue of the Hessian to
+learning rate, rho and gradient norm.
 """
 
 from optax_lookbehind.sharpness._alignment import Alignment, alignment
@@ -33,6 +36,7 @@ from optax_lookbehind.sharpness._landscape import (
 )
 from optax_lookbehind.sharpness._m_sharpness import m_sharpness
 from optax_lookbehind.sharpness._noise import NoiseRobustness, noise_robustness, noisy_weights
+from optax_lookbehind.sharpness._stability import edge, response
 
 __all__ = [
     "Alignment",
@@ -41,6 +45,7 @@ __all__ = [
     "NormalQQ",
     "TraceEstimate",
     "alignment",
+    "edge",
     "filter_normalized_direction",
     "gradient_statistics",
     "hessian_eigenvalues",
@@ -54,4 +59,5 @@ __all__ = [
     "noise_robustness",
     "noisy_weights",
     "normal_qq",
+    "response",
 ]
