@@ -66,7 +66,9 @@ def _pair(c: float, d: float, eta: float, rho: float, momentum: float = 0.0) -> 
     return factor
 
 
-def _row(name: str, method: Any, eta: float, rho: float, c: float, d: float, **others: Any) -> Setting:
+def _row(
+    name: str, method: Any, eta: float, rho: float, c: float, d: float, **others: Any
+) -> Setting:
     return Setting(name, f"{c:g}, {d:g}", method, eta, rho, _pair(c, d, eta, rho), **others)
 
 
@@ -185,5 +187,3 @@ def _product(eta: float, rho: float, period: int) -> Factor:
         return np.maximum.accumulate(product)
 
     return factor
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -181,8 +182,7 @@ def _network(params: Any, x: jax.Array) -> jax.Array:
 
 def _initial(seed: int) -> Any:
     keys = jax.random.split(jax.random.key(seed), len(_SIZES) - 1)
-    sizes = zip(_SIZES, _SIZES[1:], strict=False)
     return [
         (jax.random.normal(key, (n, m)) / n**0.5, jnp.zeros(m))
-        for key, (n, m) in zip(keys, sizes, strict=True)
+        for key, (n, m) in zip(keys, pairwise(_SIZES), strict=True)
     ]
