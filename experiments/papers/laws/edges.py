@@ -11,6 +11,7 @@ import optax
 from tqdm import tqdm
 
 import optax_lookbehind as ol
+from experiments.papers.laws import page
 from experiments.papers.laws.settings import Setting, settings
 from experiments.papers.laws.training import (
     Problem,
@@ -19,7 +20,6 @@ from experiments.papers.laws.training import (
     squared_error,
     train,
 )
-from experiments.papers.laws import page
 from experiments.results import figures
 from experiments.storage import disk
 

@@ -24,12 +24,11 @@ def markdown(result: dict[str, Any]) -> str:
         "# Edges of stability, predicted and measured",
         "Written by `python -m experiments.reproduce laws.edges`. A tanh network of 64, 48, 48 and "
         "10 units on the first 1,000 of scikit-learn's digits; full batches, squared error, "
-        f"float32, one seed, {result['steps']:,} steps. l is the largest eigenvalue of the Hessian; "
+        f"float32, one seed, {result['steps']:,} steps. l is the Hessian's largest eigenvalue; "
         "the numbers are medians over the last 60% of training, the ratio of measured to predicted "
         "with its range. The last column divides l by the edge of the optimizer alone, 2 / eta.",
         _table(result["edges"]),
-        "The same network with cross-entropy and minibatches of 100 drawn at random, where training "
-        "stays below the edge:",
+        "The same network with cross-entropy and minibatches of 100 drawn at random:",
         _table(result["cross_entropy"]),
         "![Largest eigenvalue, bounce and spectrum](laws.edges.svg)",
         "Left: the largest eigenvalue during training (lines) and the edge that the law predicts "
@@ -50,7 +49,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 "rho": f"{row['rho']:g}",
                 "predicted l": f"{row['median_predicted']:.2f}",
                 "measured l": f"{row['median_curvature']:.2f}",
-                "ratio": f"{row['ratio']:.2f} [{row['lowest_ratio']:.2f}, {row['highest_ratio']:.2f}]",
+                "ratio": "{ratio:.2f} [{lowest_ratio:.2f}, {highest_ratio:.2f}]".format(**row),
                 "without the law": f"{row['without_method']:.2f}",
             }
             for row in rows
