@@ -118,7 +118,7 @@ def test_the_bounce_of_periodic_sam():
 
 
 def periodic(rule, n, rho=RHO):
-    return ol.periodic_policy(ol.multistep(rule(rho)), n)
+    return ol.multistep(rule(rho), policy=ol.periodic_policy(n))
 
 
 def usam_rule(rho):
@@ -222,4 +222,4 @@ def test_a_step_of_ae_usam_lowers_the_loss_as_the_theorem_says(curvatures, eta):
 
 
 def adaptive(rule, steps):
-    return ol.adaptive_policy(ol.multistep(rule), steps)
+    return ol.multistep(rule, policy=ol.adaptive_policy(steps))
