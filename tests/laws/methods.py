@@ -218,6 +218,11 @@ LAWS = {
         emits_with_state(lambda: q.AdaptivePolicy(STEPS, -1.0, 1.0, sam_gradient, plain)),
         why_no_edge=_POLICY,
     ),
+    "late_sam": Law(
+        chained(ol.late_sam(RHO, STEPS, 0.5)),
+        emits(lambda h, g, w, t: sam_gradient(h, g, w, t) if t >= STEPS // 2 else g),
+        why_no_edge=f"{_POLICY}; after its start, sam's",
+    ),
     "ae_looksam": Law(
         chained(ol.ae_looksam(RHO, 0.3, STEPS)),
         emits_with_state(adaptive_reuse(0.3)),
