@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 WINDOW = 20  # steps of the harmonic mean of a norm: several periods of the bounce
 _POWER_ITERATIONS = 80
+_COLUMNS = 64  # columns of a Hessian that are computed together
 _SIZES = (64, 48, 48, 10)
 
 Batch = tuple[jax.Array, jax.Array]
@@ -135,8 +136,14 @@ def train(
 def spectrum(problem: Problem, weights: np.ndarray) -> np.ndarray:
     """All eigenvalues of the Hessian of the mean loss at flat weights, in descending order."""
     _, unflatten = jax.flatten_util.ravel_pytree(problem.params)
-    product = jax.jit(jax.vmap(partial(_hvp, problem, unflatten(jnp.asarray(weights)), unflatten)))
-    hessian = np.asarray(product(jnp.eye(len(weights))), float)
+    params = unflatten(jnp.asarray(weights, jnp.float32))
+    # In parts: a vmap over all columns at once would hold the activations of each.
+    columns = jax.jit(
+        lambda basis: jax.lax.map(
+            partial(_hvp, problem, params, unflatten), basis, batch_size=_COLUMNS
+        )
+    )
+    hessian = np.asarray(columns(jnp.eye(len(weights))), float)
     return np.linalg.eigvalsh((hessian + hessian.T) / 2)[::-1]
 
 
