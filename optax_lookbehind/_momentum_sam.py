@@ -61,6 +61,9 @@ def momentum_sam(
     optimizer's. Keep the weights in float32: w is w + e less e, and in bfloat16 its rounding
     errors add up from step to step.
 
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: it is at
+    :math:`l (\eta + 2 \rho / \lVert v \rVert) = 2 (1 + \beta)`.
+
     Args:
       optimizer: an Optax optimizer with momentum, complete: nothing is chained behind
         :func:`momentum_sam`.

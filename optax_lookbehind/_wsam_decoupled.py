@@ -72,6 +72,9 @@ def wsam_decoupled(
 
     A step costs two gradients, the caller's included.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1 / (1 + beta), d =
+    gamma / (1 - gamma).
+
     Args:
       optimizer: any Optax optimizer, complete: nothing is chained behind
         :func:`wsam_decoupled`.

@@ -27,6 +27,8 @@ def gsam(
     The authors let ``rho`` follow the learning rate, from 0.6 to 0.1 for Vision Transformers: an
     Optax schedule, such as ``lambda t: 0.1 + 0.5 * learning_rate(t) / learning_rate_max``.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       alpha: weight of the plain gradient's orthogonal part, >= 0; or an Optax schedule. 0 is SAM.
@@ -58,6 +60,8 @@ def gnp(
 
     ``multistep(sam_perturbation(rho), combine=weighted(alpha))``: see :func:`weighted`. The paper's
     penalty weight is ``lambda = alpha * rho``.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = alpha.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -92,6 +96,9 @@ def wsam(
     :func:`weighted`. ``gamma`` is in [0, 1): 0 is the plain gradient, 0.5 is SAM and the default
     weighs the sharpness nine times as much as SAM. The authors recommend :func:`wsam_decoupled`.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = gamma / (1 -
+    gamma).
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       gamma: weight of the sharpness, in [0, 1).
@@ -118,6 +125,9 @@ def stable_sam(
     """SAM's direction with the plain gradient's length (Stable SAM). 2 gradients.
 
     ``multistep(sam_perturbation(rho), combine=renormalized())``: see :func:`renormalized`.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 0, the
+    optimizer's own.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -148,6 +158,8 @@ def saner(
     """SAM for noisy labels: shrinks components smaller than the plain gradient's. 2 gradients.
 
     ``multistep(sam_perturbation(rho), combine=down_weighted(alpha))``: see :func:`down_weighted`.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.

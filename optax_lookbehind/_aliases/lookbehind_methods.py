@@ -28,6 +28,9 @@ def lookbehind_sam(
     ``optax.chain(lookbehind_sam(5, 0.05, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
     ``optax.sgd(0.1)``, or tune the rate anew.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = alpha k, d = alpha
+    k (k + 1) / 2; lower with ``fast_optimizer``.
+
     Args:
       k: number of ascent steps, >= 1.
       rho: length of each ascent step, > 0, in the units of the weights; or an Optax schedule.
@@ -78,6 +81,9 @@ def lookbehind_asam(
     rate by that, as in
     ``optax.chain(lookbehind_asam(5, 0.5, 0.5), optax.sgd(0.1 / (5 * 0.5)))`` in place of
     ``optax.sgd(0.1)``, or tune the rate anew.
+
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: as :func:`asam`, its d
+    depends on weights and direction.
 
     Args:
       k: number of ascent steps, >= 1.

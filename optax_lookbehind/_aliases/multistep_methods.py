@@ -21,6 +21,8 @@ def sam(
     :func:`sam_perturbation` for ``rho``. The Lookbehind paper uses
     ``rho=0.05`` on CIFAR-10.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
@@ -50,6 +52,9 @@ def asam(
     ``multistep(asam_perturbation(rho, eta, mask))``: see :func:`multistep` for the call and
     :func:`asam_perturbation` for the rest. The Lookbehind paper
     uses ``rho=0.5`` on CIFAR-10.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = v'T^2 v, a
+    bound; see there.
 
     Args:
       rho: radius of ASAM's ball, > 0, about ten times SAM's; or an Optax schedule.
@@ -81,6 +86,9 @@ def multistep_sam(
     """SAM with ``k`` ascent steps of length ``rho`` each. ``k + 1`` gradients.
 
     ``multistep(sam_perturbation(rho), k, average=average)``: see :func:`multistep`.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = k (averaged:
+    (k + 1) / 2).
 
     Args:
       k: number of ascent steps, >= 1.
@@ -114,6 +122,9 @@ def multistep_asam(
     """ASAM with ``k`` ascent steps. ``k + 1`` gradients.
 
     ``multistep(asam_perturbation(rho, eta, mask), k, average=average)``: see :func:`multistep`.
+
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: as :func:`asam`, its d
+    depends on weights and direction.
 
     Args:
       k: number of ascent steps, >= 1.
@@ -151,6 +162,9 @@ def esam(
     :func:`stochastic_perturbation`. This is ESAM's stochastic weight perturbation; for its
     sharpness-sensitive data selection build the ``grad_fn`` with
     :func:`sharpest_examples_grad_fn`.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1, in the
+    mean over masks.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.

@@ -23,6 +23,9 @@ def sam_on(
     and shifts of the normalization layers and False elsewhere; good radii are larger than SAM's.
     (A callable needs ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = |Mv|^2; see
+    there.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       mask: a pytree of bools like the weights (or a prefix of it), or a callable from weights to
@@ -51,6 +54,9 @@ def usam(
     ``multistep(optax.scale_by_learning_rate(rho, flip_sign=False))``: see :func:`multistep`.
     ``rho`` is a step size here, in the units of a learning rate, > 0, or an Optax schedule; the
     larger the gradient, the larger the perturbation.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1 and
+    ``gradient_norm=1``.
 
     Args:
       rho: step size of the ascent, > 0, in the units of a learning rate; or an Optax schedule.
@@ -85,6 +91,9 @@ def friendly_sam(
     ``multistep(optax.chain(friendly_filter(sigma, decay), sam_perturbation(rho)))``: see
     :func:`friendly_filter`. The authors use ``rho=0.2`` on CIFAR-100.
 
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = 1 + sigma (1
+    - decay) / (1 + decay).
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       sigma: weight of the running mean that is subtracted from the gradient, >= 0.
@@ -116,6 +125,9 @@ def vasso(
 
     ``multistep(optax.chain(vasso_filter(theta), sam_perturbation(rho)))``: see
     :func:`vasso_filter`.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = theta / (2 -
+    theta).
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.

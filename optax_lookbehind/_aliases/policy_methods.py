@@ -31,6 +31,9 @@ def ae_sam(
     ``multistep(sam_perturbation(rho), policy=adaptive_policy(total_steps, lambda_1, lambda_2,
     decay))``: see :func:`adaptive_policy`.
 
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: a policy is stable
+    where the product of its steps' factors is.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       total_steps: number of training steps, >= 1.
@@ -72,6 +75,9 @@ def ae_looksam(
     :func:`reuse_direction`. The higher lambdas apply SAM less often
     than :func:`ae_sam`; the paper searches ``alpha`` in 0.1, 0.3, 0.6, 0.9.
 
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: its kept direction is a
+    constant push between sharp steps.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       alpha: length of the reused direction relative to the gradient, >= 0; or an Optax schedule.
@@ -110,6 +116,9 @@ def looksam(
     ``multistep(sam_perturbation(rho), combine=reuse_direction(alpha),
     policy=periodic_policy(period))``: see :func:`periodic_policy` and :func:`reuse_direction`.
 
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: its kept direction is a
+    constant push between sharp steps.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       alpha: length of the reused direction relative to the gradient, >= 0; or an Optax schedule.
@@ -145,6 +154,9 @@ def ss_sam(
     ``multistep(sam_perturbation(rho), policy=random_policy(probability, key))``: see
     :func:`random_policy`.
 
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: a policy is stable
+    where the product of its steps' factors is.
+
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
       probability: the probability of a SAM step, in [0, 1].
@@ -178,6 +190,9 @@ def late_sam(
 
     ``multistep(sam_perturbation(rho), policy=late_policy(total_steps, fraction))``: see
     :func:`late_policy`, also for the fraction to choose.
+
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: a policy is stable
+    where the product of its steps' factors is.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
@@ -224,6 +239,9 @@ def ae_lookbehind_sam(
     place of ``optax.sgd(0.1)``.
 
     This method is new here: it joins the two papers, and appears in neither.
+
+    No edge of the form of :func:`~optax_lookbehind.sharpness.response`: a policy is stable
+    where the product of its steps' factors is.
 
     Args:
       k: number of ascent steps, >= 1.

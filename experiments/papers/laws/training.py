@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from sklearn.datasets import load_digits
 
 WINDOW = 20  # steps of the harmonic mean of a norm: several periods of the bounce
@@ -97,7 +98,7 @@ def train(
       samples: number of measurements.
     """
     every = steps // samples
-    flat, unflatten = jax.flatten_util.ravel_pytree(problem.params)
+    flat, unflatten = ravel_pytree(problem.params)
 
     def step(carry: Any, number: jax.Array) -> Any:
         params, state, optimizer_state, divisor_state = carry
@@ -118,7 +119,7 @@ def train(
         # Halfway between two weights of the bounce, where the curvature is that of the valley.
         middle = jax.tree.map(lambda a, b: (a + b) / 2, carry[0], after[0])
         curvature, vector = _top(partial(_hvp, problem, middle, unflatten), vector)
-        weights, _ = jax.flatten_util.ravel_pytree(middle)
+        weights, _ = ravel_pytree(middle)
         norm = 1 / jnp.mean(1 / norms[-WINDOW:])
         loss = problem.loss_fn(carry[0], problem.batch)
         return carry, vector, (curvature, vector, weights, norm, jnp.mean(ratios[-WINDOW:]), loss)
@@ -135,7 +136,7 @@ def train(
 
 def spectrum(problem: Problem, weights: np.ndarray) -> np.ndarray:
     """All eigenvalues of the Hessian of the mean loss at flat weights, in descending order."""
-    _, unflatten = jax.flatten_util.ravel_pytree(problem.params)
+    _, unflatten = ravel_pytree(problem.params)
     params = unflatten(jnp.asarray(weights, jnp.float32))
     # In parts: a vmap over all columns at once would hold the activations of each.
     columns = jax.jit(
@@ -150,7 +151,7 @@ def spectrum(problem: Problem, weights: np.ndarray) -> np.ndarray:
 def _hvp(problem: Problem, params: Any, unflatten: Callable, vector: jax.Array) -> jax.Array:
     gradient = lambda p: jax.grad(problem.loss_fn)(p, problem.batch)  # noqa: E731
     product = jax.jvp(gradient, (params,), (unflatten(vector),))[1]
-    return jax.flatten_util.ravel_pytree(product)[0]
+    return ravel_pytree(product)[0]
 
 
 def _top(product: Callable, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
