@@ -14,8 +14,8 @@ def get_config() -> ConfigDict:
     """Returns the defaults; ``base.py`` documents the keys that all setups share."""
     config = base.get_config()
     config.task = "forecasting"
-    config.dataset = "synthetic"  # without a file
-    config.data_dir = placeholder(str)  # a CSV file; default: a synthetic series
+    config.dataset = "synthetic"  # or, with a folder as data_dir, the name of a CSV file in it
+    config.data_dir = placeholder(str)  # a CSV file, or a folder; default: a synthetic series
     config.split = (8640, 2880, 2880)  # rows of training, validation and test part (of ETTh1: 12, 4
     # and 4 months of 30 days), or fractions of all rows; later rows are not used
     config.lookback = 512  # steps that the model sees

@@ -1,5 +1,7 @@
 """Forecasting of a multivariate series: mean squared error of the scaled values."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,8 +12,8 @@ from experiments.configs.lookup import look_up
 from experiments.data.pipeline import Pipeline
 from experiments.data.series.pipeline import Windows, series_pipeline
 from experiments.data.series.split import divide
-from experiments.data.series.synthetic import synthetic_series
-from experiments.data.series.table import read_series
+from experiments.data.series.synthetic import SYNTHETIC, synthetic_series
+from experiments.data.series.table import Series, read_series
 from experiments.models.sequence.samformer import SAMformer
 from experiments.parallel.microbatches import check_batch_size
 from experiments.tasks.base import Metrics, Task
@@ -30,8 +32,7 @@ def make_forecasting(
             f"got {config.validation}."
         )
     check_batch_size(config.batch_size, config.microbatches, mesh.size)
-    series = synthetic_series() if config.data_dir is None else read_series(config.data_dir)
-    parts = divide(series, config.split, config.lookback, config.horizon)
+    parts = divide(_read(config), config.split, config.lookback, config.horizon)
     pipeline = series_pipeline(
         parts,
         config.lookback + config.horizon,
@@ -43,6 +44,19 @@ def make_forecasting(
         eval_test=config.eval_test,
     )
     return forecasting(config, pipeline.info.channels), pipeline
+
+
+def _read(config: ConfigDict) -> Series:
+    """The series in the config's file, or in the file of a folder that has the dataset's name."""
+    path = config.data_dir
+    if path is not None:
+        is_folder = Path(path).is_dir()
+        return read_series(str(Path(path) / f"{config.dataset}.csv") if is_folder else path)
+    if config.dataset != SYNTHETIC:
+        raise FileNotFoundError(
+            f"data_dir must be a CSV file or the folder of {config.dataset}.csv, got None."
+        )
+    return synthetic_series()
 
 
 def forecasting(config: ConfigDict, channels: int) -> Task:

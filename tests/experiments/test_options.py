@@ -34,6 +34,15 @@ def test_the_rate_falls_as_a_cosine(config):
     np.testing.assert_allclose(rates, expected, atol=1e-8)
 
 
+def test_the_rate_restarts_and_is_constant_within_an_epoch(config):
+    config.update(schedule="cosine_restarts", learning_rate=1e-3, epochs=7, restart_epochs=5)
+    rate = learning_rate(config, 7 * 4, inner_steps=2)
+    rates = np.array([float(rate(count)) for count in range(7 * 4 * 2)]).reshape(7, 8)
+    cycle = [1e-6 + (1e-3 - 1e-6) * (1 + np.cos(np.pi * e / 5)) / 2 for e in range(5)]
+    expected = np.array([*cycle, *cycle[:2]])
+    np.testing.assert_allclose(rates, np.repeat(expected[:, None], 8, 1), rtol=1e-5)
+
+
 def moved(config, grads):
     """The weights after steps along the gradients."""
     tx, params = optimizer(config, 1000), W
@@ -55,6 +64,19 @@ def test_adamw_decays_weights_beside_the_gradient(config):
     config.update(optimizer="adamw", learning_rate=0.1, weight_decay=0.01)
     g = jnp.array([0.3, 0.1])
     np.testing.assert_allclose(moved(config, [g]), W - 0.1 * (jnp.sign(g) + 0.01 * W), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_weight_decay_can_leave_out_biases_and_scales(config, name):
+    config.update(optimizer=name, learning_rate=0.1, weight_decay=0.5, decay_biases=False)
+    params = {"norm": {"scale": W, "bias": W}, "head": {"kernel": W, "bias": W}}
+    tx = optimizer(config, 1000)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    decayed = jax.tree.map(lambda u: bool((u * W < 0).all()), updates)
+    assert decayed == {
+        "norm": {"scale": False, "bias": False},
+        "head": {"kernel": True, "bias": False},
+    }
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)

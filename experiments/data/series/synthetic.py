@@ -5,6 +5,8 @@ from scipy.signal import lfilter
 
 from experiments.data.series.table import Series
 
+SYNTHETIC = "synthetic"  # its name
+
 _HOURS = 24 * 30 * 20  # 20 months, as many as the usual split of ETTh1 uses
 _CHANNELS = 7
 _DECAY = 0.9  # of the noise, from one hour to the next
@@ -29,4 +31,4 @@ def synthetic_series(hours: int = _HOURS, channels: int = _CHANNELS, seed: int =
     noise = lfilter([1], [1, -_DECAY], rng.normal(0, 0.3, (hours, channels)), axis=0)
     mixing = rng.normal(0, channels**-0.5, (channels, channels))
     names = tuple(f"channel {number}" for number in range(1, channels + 1))
-    return Series("synthetic", waves + level + noise @ mixing, names)
+    return Series(SYNTHETIC, waves + level + noise @ mixing, names)

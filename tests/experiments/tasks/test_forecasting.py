@@ -128,6 +128,19 @@ def test_runs_are_named_after_their_series(config):
     assert run_dir.run_name(config).startswith("synthetic-samformer-")
 
 
+def test_a_folder_has_a_file_for_each_dataset(config, tmp_path):
+    by_file, _ = take_steps(config, 1)
+    config.update(data_dir=str(tmp_path), dataset="small")
+    by_folder, _ = take_steps(config, 1)
+    assert by_folder == by_file
+    config.dataset = "large"
+    with pytest.raises(FileNotFoundError, match=r"large\.csv"):
+        make_forecasting(config, make_mesh(1), jax.random.key(0), 1)
+    config.data_dir = None
+    with pytest.raises(FileNotFoundError, match=r"the folder of large\.csv, got None"):
+        make_forecasting(config, make_mesh(1), jax.random.key(0), 1)
+
+
 def test_without_a_file_there_is_a_series_of_the_published_size():
     _, pipeline = make_forecasting(forecasting.get_config(), make_mesh(1), jax.random.key(0), 1)
     assert pipeline.info.num_examples == 8033
