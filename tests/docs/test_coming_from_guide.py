@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from optax_lookbehind import sam
+from optax_lookbehind import sam, value_and_grad
 from tests.support.problems import batches, classification_loss, network
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -23,7 +23,8 @@ BLOCKS = {
 @pytest.fixture
 def scope():
     batch = jax.tree.map(lambda x: x[0], batches(number=1, dtype=jnp.float64))
-    return {"jax": jax, "optax": optax, "sam": sam, "loss_fn": classification_loss, "batch": batch}
+    names = {"sam": sam, "value_and_grad": value_and_grad}
+    return {"jax": jax, "optax": optax, "loss_fn": classification_loss, "batch": batch} | names
 
 
 def grad(w, batch):
