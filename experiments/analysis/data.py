@@ -26,6 +26,8 @@ _KEYS = (
     "train_examples",
     "label_noise",
     "data_seed",
+    "fold",
+    "shrink",
     "pretrained",
 )
 _MAX_TEST_BATCH = 1000  # test examples

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from experiments.campaign.progress import GradientProgress
 from experiments.campaign.runs import Run, write_diverged
-from experiments.storage.lock import claimed
+from experiments.storage.lock import try_lock
 from experiments.training.metrics import NotFiniteError
 
 Main = Callable[..., None]  # (config, workdir) -> None, exits the process on an error
@@ -43,7 +43,7 @@ def work_off(
     while pending:
         claimed_by_others = []
         for item in pending:
-            with claimed(item.path) as mine:
+            with try_lock(item.path) as mine:
                 if not mine:
                     claimed_by_others.append(item)
                 elif not is_done(item):  # another process may have done it meanwhile

@@ -11,7 +11,7 @@ from experiments import train
 from experiments.continual import __main__ as continual
 from experiments.results.progress import Progress
 from experiments.results.runs import DIVERGED, Run, is_lifelong
-from experiments.storage.lock import claimed
+from experiments.storage.lock import try_lock
 from experiments.training import run_dir
 from experiments.training.metrics import NotFiniteError
 
@@ -52,7 +52,7 @@ def process_pending(items: Iterable[T], work: Callable[[T], None], unit: str) ->
         while pending:
             left = []
             for item in pending:
-                with claimed(item.path) as mine:
+                with try_lock(item.path) as mine:
                     if not mine:
                         left.append(item)
                     elif item.is_done:  # another process has done it meanwhile

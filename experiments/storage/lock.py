@@ -10,16 +10,16 @@ LOCK = ".lock"
 # File systems that cannot lock; two processes in one folder go unnoticed there.
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
-_claimed_here: set[Path] = set()
+_locked_here: set[Path] = set()
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Claims a folder for this process as long as the context lasts.
+def try_lock(folder: Path) -> Iterator[bool]:
+    """Locks a folder as long as the context lasts; yields False if another holds the lock.
 
-    Yields False if it is claimed already. The lock belongs to the open file, not to the file's
-    existence: the kernel releases it when its process ends in whatever way, so no lock can be
-    stale. It also holds between machines, if their shared file system supports ``flock``.
+    The lock belongs to the open file, not to the file's existence: the kernel releases it when its
+    process ends in whatever way, so no lock can be stale. It also holds between machines, if their
+    shared file system supports ``flock``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder.resolve()
@@ -32,27 +32,26 @@ def claimed(folder: Path) -> Iterator[bool]:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-        _claimed_here.add(path)
+        _locked_here.add(path)
         try:
             yield True
         finally:
-            _claimed_here.remove(path)
+            _locked_here.remove(path)
 
 
 @contextmanager
-def only_writer(workdir: Path) -> Iterator[None]:
-    """Makes this process the only one that writes into a workdir as long as the context lasts.
+def exclusive(workdir: Path) -> Iterator[None]:
+    """Locks a workdir as long as the context lasts, unless this process has locked it already.
 
     Raises:
-      ValueError: if another process does. A folder that this process has claimed is its own.
+      ValueError: if another process holds the lock.
     """
-    if workdir.resolve() in _claimed_here:
+    if workdir.resolve() in _locked_here:
         yield
         return
-    with claimed(workdir) as mine:
-        if not mine:
+    with try_lock(workdir) as locked:
+        if not locked:
             raise ValueError(
-                f"another process is writing to {workdir}; wait for its end, or choose another "
-                "--workdir."
+                f"{workdir} is locked by another process; wait for it or use another --workdir."
             )
         yield

@@ -16,7 +16,7 @@ from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import folder_name, run_of
 from experiments.recipes import beds
 from experiments.recipes.recipe import Cell
-from experiments.storage.lock import claimed
+from experiments.storage.lock import try_lock
 from tests.support import small_campaign
 
 ROOT = Path(__file__).parents[2]
@@ -56,27 +56,27 @@ def test_a_new_key_with_a_default_does_not_change_the_folder():
 
 
 def test_a_claimed_folder_cannot_be_claimed_again(tmp_path):
-    with claimed(tmp_path) as first, claimed(tmp_path) as second:
+    with try_lock(tmp_path) as first, try_lock(tmp_path) as second:
         assert (first, second) == (True, False)
-    with claimed(tmp_path) as again:
+    with try_lock(tmp_path) as again:
         assert again
 
 
 def test_the_lock_of_a_killed_process_is_released(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from experiments.storage.lock import claimed\n"
-        "with claimed(Path(sys.argv[1])): print('claimed', flush=True); time.sleep(60)"
+        "from experiments.storage.lock import try_lock\n"
+        "with try_lock(Path(sys.argv[1])): print('claimed', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
     )
     assert process.stdout.readline() == b"claimed\n"
-    with claimed(tmp_path) as mine:
+    with try_lock(tmp_path) as mine:
         assert not mine
     process.kill()
     process.wait()
-    with claimed(tmp_path) as mine:
+    with try_lock(tmp_path) as mine:
         assert mine
 
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from experiments.storage.lock import claimed, only_writer
+from experiments.storage.lock import exclusive, try_lock
 
 HOLD = (
-    "import sys; from pathlib import Path; from experiments.storage.lock import only_writer\n"
-    "with only_writer(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+    "import sys; from pathlib import Path; from experiments.storage.lock import exclusive\n"
+    "with exclusive(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
 )
 
 
@@ -23,14 +23,14 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path, pytestco
     ) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(ValueError, match=str(tmp_path)):
-            only_writer(tmp_path).__enter__()
+            exclusive(tmp_path).__enter__()
         other.kill()
-    with only_writer(tmp_path):
+    with exclusive(tmp_path):
         pass
 
 
 def test_a_process_may_write_to_the_folder_that_it_has_locked(tmp_path):
-    with claimed(tmp_path) as mine, only_writer(tmp_path):
+    with try_lock(tmp_path) as mine, exclusive(tmp_path):
         assert mine
-    with only_writer(tmp_path), claimed(tmp_path) as again:
+    with exclusive(tmp_path), try_lock(tmp_path) as again:
         assert not again
