@@ -8,12 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from optax_lookbehind._check_step import check_step
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.checks import check_count, is_traced
 from optax_lookbehind._core.devices import check_not_reduced, per_device_params
 from optax_lookbehind._core.gradient_checks import check_gradient
-from optax_lookbehind._core.tree import as_accumulator, dot, norm
+from optax_lookbehind._core.tree import apply_updates, as_accumulator, dot, norm, scale
 from optax_lookbehind._core.types import AxisName, GradFn, ValueAndGrads
+from optax_lookbehind._multistep import multistep
+from optax_lookbehind._perturbations import sam_perturbation
+
+_SAM = optax.chain(multistep(sam_perturbation(0.05)), optax.sgd(1.0))
 
 
 def check_grad_fn(
@@ -23,13 +28,14 @@ def check_grad_fn(
     k: int = 1,
     *,
     axis_name: AxisName = None,
+    tx: optax.GradientTransformation | None = None,
 ) -> list[str]:
     """Finds mistakes in a setup that would otherwise train without an error.
 
     Run it once, outside ``jax.jit``, with the arguments that the training step passes to
     ``tx.update``::
 
-      for problem in check_grad_fn(grad_fn, params, grads, k=5):
+      for problem in check_grad_fn(grad_fn, params, grads, k=5, tx=tx):
           print(problem)
 
     A sharpness-aware method takes gradients at perturbed weights with ``grad_fn`` and combines them
@@ -46,7 +52,10 @@ def check_grad_fn(
     * a gradient that does not depend on the argument of ``grad_fn``, is zero or not finite;
     * an ``i`` beyond the stacked minibatches, which JAX clamps to the last one, if the last two of
       the ``k`` inner steps show it (from ``k=3``);
-    * a ``grad_fn`` that runs eagerly but cannot be traced.
+    * a ``grad_fn`` that runs eagerly but cannot be traced;
+    * weights in a precision in which the perturbation rounds away;
+    * given ``tx``, no optimizer behind the method, an optimizer in front of it, an optimizer behind
+      a method that holds its own, and ``optax.MultiSteps`` around it.
 
     It stops at a problem that makes the later comparisons meaningless: run it again after fixing
     that one. Inside ``jax.jit`` or ``jax.shard_map`` values are unknown, and only structure,
@@ -59,6 +68,9 @@ def check_grad_fn(
       k: number of inner steps of the method.
       axis_name: the method's ``axis_name``; give it inside ``jax.shard_map`` to find gradients that
         arrive already reduced.
+      tx: the whole transformation, of which one step is run on ``grads``; without an ``axis_name``,
+        which has a meaning inside ``jax.shard_map`` only. None checks the rounding of SAM's
+        perturbation with ``rho=0.05``.
 
     Returns:
       A list of sentences, one for each problem; empty if nothing was found.
@@ -67,7 +79,7 @@ def check_grad_fn(
       ValueError: if ``k`` is not an integer >= 1. Errors of ``grad_fn`` itself are not caught.
     """
     k = check_count("k", k)
-    params = fast_params(params)
+    all_params, params = params, fast_params(params)
 
     def gradient(p: optax.Params, i: Any) -> optax.Updates:
         result = grad_fn(p, i)
@@ -97,6 +109,7 @@ def check_grad_fn(
         + _check_dependence(gradient, params, first)
         + _check_minibatches(gradient, params, first, k)
         + _check_traceable(gradient, params)
+        + check_step(tx or _SAM, all_params if tx else params, grads)
     )
 
 
@@ -194,9 +207,10 @@ def _leaves(*trees: Any) -> list[Any]:
 
 def _check_dependence(grad_fn: GradFn, params: optax.Params, first: optax.Updates) -> list[str]:
     """Finds a ``grad_fn`` that differentiates at weights other than its argument."""
-    moved = optax.tree.cast_like(
-        optax.tree.add(params, optax.tree.scale(0.1 / norm(first), first)), params
-    )
+    # Long enough to move weights of low precision, too.
+    eps = max(float(jnp.finfo(jnp.result_type(w)).eps) for w in _leaves(params))
+    length = jnp.maximum(0.1, 4 * eps * norm(params))
+    moved = apply_updates(params, scale(length / norm(first), as_accumulator(first)))
     if not _equal(first, grad_fn(moved, jnp.int32(0))):
         return []
     return [

@@ -22,7 +22,14 @@ from optax_lookbehind._core.checks import (
     check_non_negative,
     check_positive,
 )
-from optax_lookbehind._core.tree import divide, mul, norm, scale, standard_promotion
+from optax_lookbehind._core.tree import (
+    as_accumulator,
+    divide,
+    mul,
+    norm,
+    scale,
+    standard_promotion,
+)
 from optax_lookbehind._core.types import Mask
 
 
@@ -114,8 +121,9 @@ def asam_perturbation(
     def direction(grads: optax.Updates, params: optax.Params | None) -> optax.Updates:
         if params is None:
             raise ValueError("asam_perturbation needs params: call update(grads, state, params).")
-        t = _scaling(params, eta, mask)
-        t_g = optax.tree.mul(t, grads)
+        # Products of weights and gradients leave the range of float16.
+        t = _scaling(as_accumulator(params), eta, mask)
+        t_g = optax.tree.mul(t, as_accumulator(grads))
         t_squared_g = optax.tree.mul(t, t_g)
         return optax.tree.cast_like(_divide(t_squared_g, norm(t_g)), grads)  # T^2 g / |T g|
 
@@ -222,7 +230,8 @@ def masked_perturbation(
         return jax.tree.map(lambda perturbed: not perturbed, _values(mask, params))
 
     masked = optax.chain(
-        optax.masked(perturbation, mask), optax.masked(optax.set_to_zero(), excluded)
+        optax.masked(perturbation, lambda params: _values(mask, params)),
+        optax.masked(optax.set_to_zero(), excluded),
     )
 
     def init_fn(params: optax.Params) -> optax.OptState:
@@ -264,4 +273,6 @@ def _scale_by_rho(rho: optax.ScalarOrSchedule) -> optax.GradientTransformation:
 
 
 def _values(mask: Mask, params: optax.Params) -> Any:
-    return mask(params) if callable(mask) else mask
+    # A tree of bools may be callable itself, as a module of Equinox is.
+    is_function = callable(mask) and all(map(callable, jax.tree.leaves(mask)))
+    return mask(params) if is_function else mask

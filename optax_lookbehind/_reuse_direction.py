@@ -103,7 +103,7 @@ def _next_direction(g_s: optax.Updates, g: optax.Updates, kept: optax.Updates) -
 def _rounding(g_s: optax.Updates) -> float:
     """Relative size of the rounding errors in ``v``: of the gradients, and of the two sums."""
     precisions = [float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(g_s)]
-    return max(*precisions, 16 * float(jnp.finfo(scalar_dtype(g_s)).eps))
+    return max([*precisions, 16 * float(jnp.finfo(scalar_dtype(g_s)).eps)])
 
 
 @standard_promotion

@@ -19,10 +19,10 @@ LIBRARY = [
         "_alpha",
         "_momentum_sam",
         "_gradient_functions",
-        "_check_grad_fn",
     ],
     ["_reuse_direction", "_multistep", "_lookbehind", "_wsam_decoupled", "sharpness"],
-    ["_aliases"],
+    ["_aliases", "_check_step"],
+    ["_check_grad_fn"],
 ]
 EXPERIMENTS = [
     ["storage"],

@@ -14,6 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_NO_BASELINE = (
+    " For a baseline without a perturbation write optax.with_extra_args_support(optimizer), which "
+    "ignores grad_fn."
+)
+
 
 def is_traced(value: Any) -> bool:
     """Whether ``value`` is known only at run time."""
@@ -45,7 +50,8 @@ def check_positive_integer(name: str, value: Any) -> None:
 
 def check_positive(name: str, value: Any, schedule: bool = False) -> None:
     """Raises unless ``value`` is a finite number > 0 (or, with ``schedule``, an Optax schedule)."""
-    _check(name, value, schedule, lambda x: x > 0, "a finite number > 0")
+    hint = _NO_BASELINE if name == "rho" and as_float(value) == 0 else ""
+    _check(name, value, schedule, lambda x: x > 0, "a finite number > 0", hint)
 
 
 def check_non_negative(name: str, value: Any, schedule: bool = False) -> None:
@@ -135,7 +141,9 @@ def _is_real(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
-def _check(name: str, value: Any, schedule: bool, inside: Any, expected: str) -> None:
+def _check(
+    name: str, value: Any, schedule: bool, inside: Any, expected: str, hint: str = ""
+) -> None:
     if callable(value):
         if schedule:
             return
@@ -147,4 +155,4 @@ def _check(name: str, value: Any, schedule: bool, inside: Any, expected: str) ->
         return
     number = as_float(value)
     if not (math.isfinite(number) and inside(number)):
-        raise ValueError(f"{name} must be {expected}, got {value!r}.")
+        raise ValueError(f"{name} must be {expected}, got {value!r}.{hint}")

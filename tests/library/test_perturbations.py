@@ -1,5 +1,6 @@
 """Perturbation rules against their formulas in NumPy."""
 
+import equinox as eqx
 import hypothesis.extra.numpy as hnp
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optax_lookbehind import asam_perturbation, sam_perturbation
+from optax_lookbehind import asam_perturbation, masked_perturbation, sam_perturbation
 
 
 def floats(low, high):
@@ -112,6 +113,32 @@ def test_bfloat16_norms_accumulate_in_float32(rule, length):
     e = apply(rule, ones, ones)
     assert e.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.linalg.norm(np.asarray(e, np.float64)), length, rtol=1e-2)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.01])
+@pytest.mark.parametrize("sizes", [(1e-3, 1e-4), (1e-3, 1e-3), (100.0, 100.0), (2.0, 3e4)])
+def test_float16_products_of_weights_and_gradients_stay_in_range(sizes, eta):
+    w, g = (np.arange(1, 5) * np.array(sizes)[:, None] / [[1], [4]]).astype(np.float16)
+    t = np.abs(w.astype(np.float64)) + eta
+    expected = 0.5 * t**2 * g / np.linalg.norm(t * g)
+    e = apply(asam_perturbation(0.5, eta), jnp.asarray(g), jnp.asarray(w))
+    assert e.dtype == jnp.float16
+    np.testing.assert_allclose(e, expected, rtol=5e-3)
+
+
+def test_a_mask_that_is_a_callable_module_is_a_tree():
+    params = eqx.filter(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), eqx.is_inexact_array)
+    mask = jax.tree.map(lambda w: w.ndim > 1, params)
+    assert callable(mask)
+    for rule in (
+        lambda mask: asam_perturbation(0.5, mask=mask),
+        lambda mask: masked_perturbation(sam_perturbation(0.5), mask),
+    ):
+        results = []
+        for each in (mask, lambda params: mask):
+            tx = rule(each)
+            results.append(tx.update(params, tx.init(params), params)[0])
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), *results)
 
 
 def test_a_scheduled_rho_advances_once_per_update(float64):
