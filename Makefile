@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test test-all bench lint format docs dist
+.PHONY: venv demo test test-optimized test-all bench lint format docs dist
 
 venv: .venv/installed
 
@@ -20,6 +20,11 @@ bench: venv  # what a step costs on this machine, beside the gradients it is mad
 
 test: venv
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+test-optimized: venv  # the numerical tests with XLA's default optimizations, as users compile
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/pytest -n auto --dist worksteal -m "not slow" \
+		tests/library/test_golden.py tests/library/test_variants_golden.py \
+		tests/library/test_lookbehind.py tests/library/test_multistep.py tests/laws
 
 test-all: venv  # the slow ones too: processes that are killed, processes that train together
 	$(BIN)/pytest -n auto --dist worksteal

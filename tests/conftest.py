@@ -11,7 +11,8 @@ flags = ["--xla_force_host_platform_device_count=8"]
 if version("jaxlib").startswith(("0.9.", "0.10.")):  # XLA refuses flags that it does not know
     flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# `make test-optimized` sets 0: programs as users compile them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
@@ -20,9 +21,10 @@ import pytest
 @pytest.fixture
 def optimized():
     """Compiles as users do, for tests of the compiled programs."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture
