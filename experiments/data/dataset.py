@@ -28,7 +28,7 @@ class Dataset(NamedTuple):
       test: examples to evaluate on, after training and never for choosing anything.
       num_classes: number of classes.
       mean: mean of the training images per channel, in their units.
-      std: standard deviation likewise. Models see ``(images - mean) / std``.
+      std: their standard deviation per channel. Models see ``(images - mean) / std``.
       augment: whether random crops and flips of the images are usual in training.
       val: examples held out of the training set to choose settings on, if any.
     """
@@ -50,7 +50,7 @@ class DatasetInfo(NamedTuple):
       image_shape: height, width and channels.
       num_classes: number of classes.
       mean: mean of the stored images, per channel.
-      std: standard deviation likewise.
+      std: their standard deviation, per channel.
       augment: whether to crop and flip images in the training step.
     """
 

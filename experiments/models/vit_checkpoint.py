@@ -70,6 +70,8 @@ def load_vit_checkpoint(path: str | os.PathLike, model: ViT) -> None:
     params = {_name(name): param for name, param in nnx.to_flat_state(nnx.state(model, nnx.Param))}
     _check_names(path, expected=params.keys(), found=weights.keys() - _PRE_LOGITS)
 
+    # Fine-tuning starts a new head from zeros, as the release does. A layer of pre-logits, which
+    # only some files have, belongs to the old head.
     for head in ("head/kernel", "head/bias"):
         if weights[head].shape != params[head].shape or _PRE_LOGITS & weights.keys():
             weights[head] = np.zeros(params[head].shape)
@@ -113,9 +115,6 @@ def _check_names(path: str | os.PathLike, expected: Iterable[str], found: Iterab
 def _check_shapes(
     path: str | os.PathLike, params: dict[str, nnx.Param], weights: dict[str, np.ndarray]
 ) -> None:
-    not_numbers = [name for name in params if weights[name].dtype.kind not in "fiu"]
-    if not_numbers:
-        raise ValueError(f"{path} holds something else than numbers in {_some(not_numbers)}.")
     wrong = [
         f"{name}: expected {param.shape}, is {weights[name].shape}"
         for name, param in params.items()
@@ -140,6 +139,7 @@ def _is_grid(positions: np.ndarray) -> bool:
 def _resize(positions: np.ndarray, size: int) -> np.ndarray:
     """Interpolates ``[1, 1 + old * old, width]`` embeddings to a ``size`` x ``size`` grid."""
     old = math.isqrt(positions.shape[1] - 1)
+    # The class token comes first and has no place in the grid; the patches follow row by row.
     cls, grid = positions[:, :1], positions[0, 1:].reshape(old, old, -1)
     # The release's own fine-tuning uses this function. With its default mode the last row would be
     # zeros where rounding puts it just outside the old grid (8 to 26 patches, say).

@@ -68,11 +68,11 @@ def postponed() -> Iterator[Callable[[], Interrupted | None]]:
         yield lambda: None
         return
     arrived: list[Interrupted] = []
-    before = {each: signal.getsignal(each) for each in _SIGNALS}
+    before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
 
     def restore() -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
     def postpone(signum: int, frame: object) -> None:
         arrived.append(Interrupted(signum))
@@ -88,5 +88,5 @@ def postponed() -> Iterator[Callable[[], Interrupted | None]]:
 
 
 def _set_handlers(handler: Callable[[int, object], None] | signal.Handlers) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, handler)
+    for signum in _SIGNALS:
+        signal.signal(signum, handler)

@@ -10,6 +10,7 @@ is from: with another, Grain fails or resumes at a wrong batch.
 """
 
 import math
+import signal
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -148,7 +149,13 @@ def stream(batches: grain.MapDataset, workers: int = 0) -> grain.DatasetIterator
     threads = 1 if workers else _THREADS
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     processes = grain.MultiprocessingOptions(num_workers=workers)
-    return iter(batches.to_iter_dataset(reading).mp_prefetch(processes))
+    return iter(batches.to_iter_dataset(reading).mp_prefetch(processes, _ignore_interrupts))
+
+
+def _ignore_interrupts(worker: int, workers: int) -> None:
+    """Leaves Ctrl-C, which reaches all processes of a terminal, to the process that trains."""
+    del worker, workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _encoded(split: str, data_dir: str | None) -> grain.MapDataset:

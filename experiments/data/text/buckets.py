@@ -13,7 +13,7 @@ class Pairs(NamedTuple):
 
     Attributes:
       source: ``[pair, position]``, int32, each sentence with an end token and padded with 0.
-      target: likewise. Rows of padding only complete a batch.
+      target: the same for the translations. Rows of padding only complete a batch.
     """
 
     source: Any
@@ -77,12 +77,15 @@ def plan(pairs: Pairs, max_tokens: int, *, multiple: int = 1, grouped: int = 1) 
       ValueError: if not even ``multiple`` pairs fit in ``max_tokens``.
     """
     count, length = pairs.source.shape
+    # The most pairs of a minibatch that the devices and microbatches divide.
     fit = max_tokens // length // multiple * multiple
     if fit < 1:
         raise ValueError(
             f"max_tokens must be >= {length * multiple} for pairs of {length} tokens in multiples "
             f"of {multiple}, got {max_tokens}."
         )
+    # Rounded up to whole steps. Then as few rows as hold all pairs: minibatches that are equally
+    # full, rather than full ones and a rest, all of one shape.
     minibatches = -(-count // (fit * grouped)) * grouped
     rows = -(-count // (minibatches * multiple)) * multiple
     return BucketPlan(minibatches, rows)
@@ -105,6 +108,7 @@ def epoch_batches(
         # Padding is spread over the minibatches: none has two pairs more than another.
         parts = np.array_split(order, minibatches)
         padded = [np.pad(part, (0, rows - len(part)), constant_values=-1) for part in parts]
+        # Minibatches of a step come from one bucket, so that they can be stacked.
         shape = (-1, grouped, rows) if grouped > 1 else (-1, rows)
         steps += [(i, step_rows) for step_rows in np.reshape(padded, shape)]
     for index in rng.permutation(len(steps)):
