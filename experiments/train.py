@@ -26,7 +26,7 @@ from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.interrupts import postponed
 from experiments.training.loggers import Logger, NullLogger, RunLogger
-from experiments.training.loop import Trainer, train
+from experiments.training.loop import train
 from experiments.training.metrics import (
     METRICS,
     AllStepsSkippedError,
@@ -36,8 +36,9 @@ from experiments.training.metrics import (
     best_epoch,
 )
 from experiments.training.save_schedule import every
-from experiments.training.setup import abstract_state, make_run, seed_keys
+from experiments.training.setup import make_run, seed_keys
 from experiments.training.state import TrainState
+from experiments.training.trainer import Trainer
 
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
@@ -69,7 +70,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
       AllStepsSkippedError: if all steps of an epoch were skipped as not finite; likewise.
     """
     run_dir.check_config(workdir, config)
-    trainers, pipeline = make_run(config)
+    trainer, pipeline = make_run(config)
     with ExitStack() as stack:
         if multihost.is_main_process():
             stack.enter_context(exclusive(workdir))
@@ -78,19 +79,19 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
         checkpoints = stack.enter_context(
             Checkpoints(folder, config.keep_every, pipeline.steps_per_epoch)
         )
-        progress = checkpoints.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+        progress = checkpoints.restore(trainer.abstract_state)
         if progress is None:
-            progress = Progress(initial_state(config, trainers[0]), [])
+            progress = Progress(initial_state(config, trainer), [])
         elif multihost.is_main_process() and show_progress:
             print(f"Resuming after {progress}.", file=sys.stderr)
         try:
             with make_logger(
-                config, workdir, pipeline, trainers, progress.history, show_progress
+                config, workdir, pipeline, trainer.score, progress.history, show_progress
             ) as logger:
                 interrupted = stack.enter_context(postponed())
                 save = every(config, checkpoints.save, pipeline.steps_per_epoch, interrupted)
                 _, history = train(
-                    trainers,
+                    trainer,
                     pipeline,
                     *progress,
                     eval_every=config.eval_every,
@@ -102,7 +103,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             error.add_note(f"The newest checkpoint: {checkpoints.newest_path()}. {advice(error)}")
             raise
     if multihost.is_main_process() and show_progress:
-        print(summary(trainers, history, workdir))
+        print(summary(trainer, history, workdir))
     return history
 
 
@@ -117,7 +118,7 @@ def make_logger(
     config: ConfigDict,
     workdir: Path,
     pipeline: Pipeline,
-    trainers: Sequence[Trainer],
+    score: str,
     history: Sequence[Record],
     show_progress: bool = True,
 ) -> Logger:
@@ -130,22 +131,21 @@ def make_logger(
         epochs=config.epochs,
         steps_per_epoch=pipeline.steps_per_epoch,
         examples_per_step=pipeline.examples_per_step,
-        score=trainers[-1].score,
+        score=score,
         unit=pipeline.unit,
         show_progress=show_progress,
     )
 
 
-def summary(trainers: Sequence[Trainer], history: Sequence[Record], workdir: Path) -> str:
+def summary(trainer: Trainer, history: Sequence[Record], workdir: Path) -> str:
     """One-line summary of a finished run."""
     last = history[-1]
-    titles = " then ".join(dict.fromkeys(trainer.title for trainer in trainers))
-    names = [f"{split}_{trainers[-1].score}" for split in ("val", "test")]
+    names = [f"{split}_{trainer.score}" for split in ("val", "test")]
     scores = ", ".join(_score(name, history) for name in names if name in last)
     seconds = run_dir.total_seconds(workdir)
     return (
-        f"{titles}: {scores}, training loss {last['train_loss']:.4f} after {last['epoch']} epochs "
-        f"and {seconds:.1f} s; written to {workdir}"
+        f"{trainer.title}: {scores}, training loss {last['train_loss']:.4f} after "
+        f"{last['epoch']} epochs and {seconds:.1f} s; written to {workdir}"
     )
 
 

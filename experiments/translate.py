@@ -18,13 +18,10 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.cli import interruptions, plain, user_errors
-from experiments.parallel.mesh import make_mesh
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
-from experiments.training.checkpoints import read_newest
-from experiments.training.setup import abstract_state, make_run
-from experiments.training.state import weights_of
+from experiments.training.weights import read_newest_weights
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,14 +68,9 @@ def read_config(workdir: Path) -> ConfigDict:
 
 def read_model(config: ConfigDict, workdir: Path, vocabulary: int) -> nnx.Module:
     """The model of the newest checkpoint, in eval mode."""
-    trainers, _ = make_run(config, make_mesh(1))
-    folder = workdir / run_dir.CHECKPOINTS
-    newest = read_newest(folder, lambda epochs: abstract_state(trainers[epochs - 1]))
-    if newest is None:
-        raise ValueError(f"{workdir} has no checkpoint yet.")
-    _, progress = newest
     model = nnx.eval_shape(lambda: make_model(config, vocabulary, jax.random.key(0)))
-    model = nnx.merge(nnx.graphdef(model), weights_of(progress.state))
+    weights, _ = read_newest_weights(config, workdir / run_dir.CHECKPOINTS, model)
+    model = nnx.merge(nnx.graphdef(model), weights)
     model.eval()
     return model
 

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
@@ -22,12 +20,10 @@ from experiments.analysis.functions import (
     make_functions,
 )
 from experiments.data import Examples
-from experiments.methods.table import method
 from experiments.training import run_dir as files
-from experiments.training.checkpoints import kept_epochs, read_fields, read_history
-from experiments.training.method_switch import methods_by_epoch
-from experiments.training.setup import make_transformation
-from experiments.training.state import TrainState, weights_of
+from experiments.training.checkpoints import kept_epochs, read_history
+from experiments.training.phases import read_phases
+from experiments.training.weights import read_weights
 
 _TASK = "classification"  # the only one whose loss `functions` has
 _MAX_LISTED = 20  # items in an error message
@@ -132,8 +128,8 @@ def read_metrics(run: Run) -> list[dict[str, float]]:
 
 def method_title(config: ConfigDict) -> str:
     """Title of the method, or "A then B" after a switch."""
-    methods = dict.fromkeys(methods_by_epoch(config))
-    return " then ".join(method(text).title(config.optimizer) for text in methods)
+    methods = [phase.method for phase in read_phases(config)]
+    return " then ".join(method.title(config.optimizer) for method in methods)
 
 
 def _read_config(path: Path) -> ConfigDict:
@@ -181,17 +177,8 @@ def _at_epoch(run: Run, epoch: int) -> Run:
 
 def _read(run: Run, epoch: int) -> Checkpoint:
     model = abstract_model(run.architecture)
-    params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
-    bound = method(methods_by_epoch(run.config)[epoch - 1])
-    # As the method wraps them: for Lookahead, fast and slow weights.
-    params = jax.eval_shape(bound.row.wrap_params, params)
-    abstract = {"params": params, "batch_stats": statistics}
-    if bound.row.trains_perturbed_weights:  # its structure does not depend on the number of steps
-        tx = make_transformation(run.config, bound, total_steps=1)
-        abstract["opt_state"] = jax.eval_shape(tx.init, params)
-    fields = read_fields(run.path / files.CHECKPOINTS, epoch, abstract)
-    weights = weights_of(TrainState(**({"opt_state": (), "key": None} | fields)))
-    return Checkpoint(epoch, jax.tree.map(np.asarray, weights), fields["batch_stats"])
+    weights, statistics = read_weights(run.config, run.path / files.CHECKPOINTS, epoch, model)
+    return Checkpoint(epoch, weights, statistics)
 
 
 def _listed(items: Iterable[Any]) -> str:

@@ -20,11 +20,13 @@ from experiments.data.dataset import Examples
 from experiments.data.pipeline import padded_batches, steps_per_epoch
 from experiments.data.task_stream import TaskStream, epoch_rows
 from experiments.methods.method import BoundMethod
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.tasks.base import Metrics, Task
 from experiments.tasks.table import load_stream, stream_task
 from experiments.training.setup import seed_keys
-from experiments.training.step import evaluate, skip_nonfinite
+from experiments.training.step import evaluate
+from experiments.training.transformations import skip_nonfinite
 
 # Keys of the training config that a continual run does not support, with their only valid value.
 _FIXED = {
@@ -143,7 +145,9 @@ def make_run(config: ConfigDict) -> ContinualRun:
 def _transformation(
     config: ConfigDict, bound: BoundMethod, total_steps: int
 ) -> optax.GradientTransformationExtraArgs:
-    tx = optax.with_extra_args_support(bound.build(config, total_steps))
+    tx = optax.with_extra_args_support(
+        bound.build(read_optimizer(config), total_steps, seed=config.seed)
+    )
     return skip_nonfinite(tx, config.skip_nonfinite) if config.skip_nonfinite else tx
 
 

@@ -21,7 +21,8 @@ from experiments.continual.meta import (
 from experiments.data.dataset import Examples
 from experiments.tasks.base import Metrics, Task
 from experiments.training.state import fast_weights_of
-from experiments.training.step import SkipNonfiniteState, method_metrics
+from experiments.training.step import method_metrics
+from experiments.training.transformations import SkipNonfiniteState
 
 # fold_in constants: a purpose has keys of its own, so that replay changes neither the images nor
 # what is stored.

@@ -5,12 +5,9 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
 from experiments.methods import spec
-from experiments.methods.optimizers import OPTIMIZERS, optimizer
-from experiments.methods.schedules import learning_rate
-from experiments.parallel.microbatches import axis_kwargs
+from experiments.methods.optimizers import OPTIMIZERS, BaseOptimizer
 
 Arguments = Mapping[str, Any]
 
@@ -161,17 +158,26 @@ class BoundMethod(NamedTuple):
         """Length of each ascent step; None without ascent."""
         return ascent_length(self.arguments) if "rho" in self.arguments else None
 
-    def build(self, config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
-        """The transformation from gradient to update, for ``total_steps`` training steps."""
+    def build(
+        self, base: BaseOptimizer, total_steps: int, *, seed: int = 0, axis_name: str | None = None
+    ) -> optax.GradientTransformation:
+        """The transformation from gradient to update.
+
+        Args:
+          base: the base optimizer.
+          total_steps: number of training steps of the run.
+          seed: determines the method's draws.
+          axis_name: mapped axis whose parts of a batch perturb independently (m-SAM), if any.
+        """
         # Between minibatches of a step the learning rate changes, between calls on one it does not.
         calls = 1 if self.minibatches > 1 else self.optimizer_calls
         minibatches = total_steps * self.optimizer_calls // calls
         context = Context(
-            optimizer(config, minibatches, calls),
-            learning_rate(config, total_steps),
+            base.build(minibatches, calls),
+            base.learning_rate(total_steps),
             total_steps,
-            jax.random.fold_in(jax.random.key(config.seed), _METHOD_KEY),
-            axis_kwargs(config.microbatches, config.per_device_perturbation),
+            jax.random.fold_in(jax.random.key(seed), _METHOD_KEY),
+            {"axis_name": axis_name, "sync_perturbation": False} if axis_name else {},
         )
         return self.row.build(self.arguments, context)
 

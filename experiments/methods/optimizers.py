@@ -8,9 +8,9 @@ from ml_collections import ConfigDict
 
 from experiments.configs.lookup import look_up
 from experiments.methods.masks import without_biases
-from experiments.methods.schedules import learning_rate
+from experiments.methods.schedules import Schedule, read_schedule
 
-# Key of the base optimizer's state within a method's state, where `method_switch` finds it.
+# Key of the base optimizer's state within a method's state, where `phases.convert_state` looks.
 NAME = "optimizer"
 
 
@@ -63,12 +63,37 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 
 
-def optimizer(
-    config: ConfigDict, steps: int, inner_steps: int = 1
-) -> optax.GradientTransformationExtraArgs:
-    """The config's optimizer, called ``inner_steps`` times in each of ``steps`` training steps."""
+class BaseOptimizer(NamedTuple):
+    """The optimizer and the schedule of a config.
+
+    Attributes:
+      title: the optimizer's usual name.
+      learning_rate: ``(steps, inner_steps=1) -> schedule``, see
+        :data:`~experiments.methods.schedules.Schedule`.
+      with_rate: ``schedule -> optax.GradientTransformation``.
+    """
+
+    title: str
+    learning_rate: Schedule
+    with_rate: Callable[[optax.Schedule], optax.GradientTransformation]
+
+    def build(self, steps: int, inner_steps: int = 1) -> optax.GradientTransformationExtraArgs:
+        """The optimizer, called ``inner_steps`` times in each of ``steps`` training steps."""
+        return optax.named_chain((NAME, self.with_rate(self.learning_rate(steps, inner_steps))))
+
+
+def read_optimizer(config: ConfigDict) -> BaseOptimizer:
+    """The optimizer and the schedule that a config names.
+
+    Raises:
+      ValueError: if one of the names is unknown.
+    """
     row = look_up("optimizer", config.optimizer, OPTIMIZERS)
-    tx = row.build(config, learning_rate(config, steps, inner_steps))
-    if config.clip_norm is not None:
-        tx = optax.chain(optax.clip_by_global_norm(config.clip_norm), tx)
-    return optax.named_chain((NAME, tx))
+
+    def with_rate(rate: optax.Schedule) -> optax.GradientTransformation:
+        tx = row.build(config, rate)
+        if config.clip_norm is None:
+            return tx
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), tx)
+
+    return BaseOptimizer(row.title, read_schedule(config), with_rate)

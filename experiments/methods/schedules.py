@@ -54,25 +54,32 @@ SCHEDULES: Mapping[str, Callable[[ConfigDict, int], optax.Schedule]] = {
 }
 
 
-def learning_rate(config: ConfigDict, steps: int, inner_steps: int = 1) -> optax.Schedule:
-    """The config's schedule over ``steps`` training steps.
+# ``(steps, inner_steps=1) -> schedule``: the learning rate by the number of calls of the optimizer,
+# which is called ``inner_steps`` times at one rate in each of ``steps`` training steps.
+Schedule = Callable[..., optax.Schedule]
 
-    During the first ``warmup_steps`` steps it is multiplied by a factor that rises linearly from 0
-    to 1.
 
-    Args:
-      config: with ``schedule``, ``learning_rate`` and ``warmup_steps``.
-      steps: number of training steps of the run.
-      inner_steps: how often the optimizer is called in a training step; the rate stays the same
-        within one.
+def read_schedule(config: ConfigDict) -> Schedule:
+    """The schedule that a config names, with its warm-up.
+
+    During the first ``warmup_steps`` steps the rate is multiplied by a factor that rises linearly
+    from 0 to 1.
+
+    Raises:
+      ValueError: if the name is unknown.
     """
-    schedule = look_up("schedule", config.schedule, SCHEDULES)(config, steps)
+    make_schedule = look_up("schedule", config.schedule, SCHEDULES)
     warmup_steps = config.warmup_steps
 
-    def rate(count: jax.Array) -> jax.Array:
-        step = count // inner_steps
-        if warmup_steps == 0:
-            return schedule(step)
-        return schedule(step) * jnp.minimum(step / warmup_steps, 1)
+    def learning_rate(steps: int, inner_steps: int = 1) -> optax.Schedule:
+        schedule = make_schedule(config, steps)
 
-    return rate
+        def rate(count: jax.Array) -> jax.Array:
+            step = count // inner_steps
+            if warmup_steps == 0:
+                return schedule(step)
+            return schedule(step) * jnp.minimum(step / warmup_steps, 1)
+
+        return rate
+
+    return learning_rate

@@ -5,90 +5,90 @@ batch, from weights that all parts share; the descent follows the mean over all 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
+from ml_collections import ConfigDict
 
 from experiments.parallel.mesh import DATA, check_divisible
 
-MICRO = "micro"  # the axis of the microbatches
+_MICRO = "micro"  # the axis of the microbatches
 
 Tree = TypeVar("Tree")
 Update = Callable[[Any, Any], Any]
 
 
-def axis_name(num_microbatches: int, per_device: bool) -> str | None:
-    """The mapped axis of the independently perturbed parts of a batch; None for one part."""
-    if per_device:
-        return DATA
-    return MICRO if num_microbatches > 1 else None
+class Parts(NamedTuple):
+    """The independently perturbed parts of a batch; by default it is a single one.
 
-
-def axis_kwargs(num_microbatches: int, per_device: bool) -> dict[str, Any]:
-    """``axis_name`` and ``sync_perturbation`` for the library; empty for one part."""
-    axis = axis_name(num_microbatches, per_device)
-    return {"axis_name": axis, "sync_perturbation": False} if axis else {}
-
-
-def check_parts(num_microbatches: int, per_device: bool, shard_weights: bool = False) -> None:
-    """Raises ValueError unless the batch has microbatches >= 1, or one part per device.
-
-    A part per device needs whole weights on every device.
+    Attributes:
+      microbatches: number of parts.
+      devices: the mesh if every device perturbs on its own part of the batch, else None.
     """
-    if num_microbatches < 1:
-        raise ValueError(f"microbatches must be >= 1, got {num_microbatches}.")
-    if num_microbatches > 1 and per_device:
+
+    microbatches: int = 1
+    devices: Mesh | None = None
+
+    @property
+    def axis_name(self) -> str | None:
+        """The mapped axis over the parts; None for a single part."""
+        if self.devices is not None:
+            return DATA
+        return _MICRO if self.microbatches > 1 else None
+
+    def map(self, update: Update, example_axis: int = 0) -> Update:
+        """Maps ``update(state, batch)`` over the parts of the batch; they share its result.
+
+        Args:
+          update: called with the state and one part of the batch.
+          example_axis: axis of the batch that is split.
+        """
+        if self.devices is not None:
+            shared, split = PartitionSpec(), PartitionSpec(*(None,) * example_axis, DATA)
+            return jax.shard_map(
+                update, mesh=self.devices, in_specs=(shared, split), out_specs=shared
+            )
+        if self.microbatches == 1:
+            return update
+
+        def split_microbatches(x: jax.Array) -> jax.Array:
+            # [..., batch, ...] -> [..., microbatch, example, ...]
+            before, after = x.shape[:example_axis], x.shape[example_axis + 1 :]
+            return x.reshape(*before, self.microbatches, -1, *after)
+
+        # out_axes=None: raises if a result differs between the microbatches.
+        mapped = jax.vmap(update, in_axes=(None, example_axis), out_axes=None, axis_name=_MICRO)
+        return lambda state, batch: mapped(state, jax.tree.map(split_microbatches, batch))
+
+    def mean(self, tree: Tree) -> Tree:
+        """The mean over all parts, inside the mapped function."""
+        return jax.lax.pmean(tree, self.axis_name) if self.axis_name else tree
+
+
+def read_parts(config: ConfigDict, mesh: Mesh) -> Parts:
+    """The parts that a config asks for.
+
+    Raises:
+      ValueError: if it asks for microbatches in addition to a part per device, or for a part per
+        device, which needs whole weights on every device, together with FSDP.
+    """
+    if not config.per_device_perturbation:
+        return Parts(config.microbatches)
+    if config.microbatches > 1:
         raise ValueError(
             "microbatches must be 1 with per_device_perturbation=True, which divides the batch "
-            f"itself, got {num_microbatches}."
+            f"itself, got {config.microbatches}."
         )
-    if shard_weights and per_device:
+    if config.shard_weights:
         raise ValueError(
             "shard_weights must be False with per_device_perturbation=True, which needs all "
             "weights on every device, got True; use microbatches."
         )
+    return Parts(devices=mesh)
 
 
 def check_batch_size(batch_size: int, num_microbatches: int, num_devices: int) -> None:
     """Raises ValueError unless microbatches and devices divide the batch."""
     check_divisible("batch_size", batch_size, num_devices, "devices")
     check_divisible("batch_size", batch_size, num_microbatches, "microbatches")
-
-
-def mean_over(axis: str | None, tree: Tree) -> Tree:
-    """The mean over all parts."""
-    return jax.lax.pmean(tree, axis) if axis else tree
-
-
-def map_over_parts(
-    update: Update,
-    mesh: Mesh,
-    num_microbatches: int = 1,
-    per_device: bool = False,
-    example_axis: int = 0,
-) -> Update:
-    """Maps ``update(state, batch)`` over the parts of a batch; the parts share its result.
-
-    Args:
-      update: called with the state and one part of the batch.
-      mesh: devices over which to map with ``per_device``.
-      num_microbatches: number of parts over which to map otherwise.
-      per_device: whether the parts are those of the devices.
-      example_axis: axis of the batch that is split.
-    """
-    if num_microbatches > 1:
-        return _map_over_microbatches(update, num_microbatches, example_axis)
-    if per_device:
-        shared, split = PartitionSpec(), PartitionSpec(*(None,) * example_axis, DATA)
-        return jax.shard_map(update, mesh=mesh, in_specs=(shared, split), out_specs=shared)
-    return update
-
-
-def _map_over_microbatches(update: Update, num_microbatches: int, axis: int) -> Update:
-    def split(x: jax.Array) -> jax.Array:
-        return x.reshape(*x.shape[:axis], num_microbatches, -1, *x.shape[axis + 1 :])
-
-    # out_axes=None: raises if a result differs between the microbatches.
-    mapped = jax.vmap(update, in_axes=(None, axis), out_axes=None, axis_name=MICRO)
-    return lambda state, batch: mapped(state, jax.tree.map(split, batch))

@@ -1,11 +1,9 @@
 """The training loop of the command, the demo and the tests."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
 
 from experiments.data.pipeline import Pipeline
 from experiments.tasks.base import Batch
@@ -18,39 +16,15 @@ from experiments.training.metrics import (
     is_finished,
 )
 from experiments.training.state import Metrics, State, TrainState
+from experiments.training.trainer import Trainer
 
 Save = Callable[[TrainState, list[Record], Sequence[Metrics]], None]
 
 _LOG_STEPS = 20  # steps between two updates of the progress
 
 
-class Trainer(NamedTuple):
-    """The compiled functions that train with one method.
-
-    Attributes:
-      title: name of the method.
-      init: ``(key, load=None) -> TrainState``; ``load`` fills pretrained weights into the model.
-      switch_method: ``(state, num_steps) -> TrainState``, converts the state that another method
-        left after that many training steps.
-      step: ``(state, batch) -> (state, metrics)``; the given state is donated.
-      evaluate: ``(state, batch) -> summed metrics``.
-      measure: ``(state) -> metrics`` of whole splits at the end of a run; None for none.
-      score: name of the metric of ``evaluate`` by which epochs and runs are compared.
-      sharding: ``(array) -> NamedSharding`` of each array of the state.
-    """
-
-    title: str
-    init: Callable[..., TrainState]
-    switch_method: Callable[[TrainState, int], TrainState]
-    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-    evaluate: Callable[[TrainState, Batch], Metrics]
-    measure: Callable[[TrainState], Mapping[str, float] | None]
-    score: str
-    sharding: Callable[[Any], NamedSharding]
-
-
 def train(
-    trainers: Sequence[Trainer],
+    trainer: Trainer,
     pipeline: Pipeline,
     state: TrainState,
     history: Sequence[Record] = (),
@@ -68,7 +42,7 @@ def train(
     for the first time.
 
     Args:
-      trainers: the trainer of each epoch.
+      trainer: the compiled functions.
       pipeline: the data.
       state: state after these epochs and steps; donated.
       history: metrics of the finished epochs.
@@ -90,28 +64,27 @@ def train(
     logger = logger or NullLogger()
     first, history = len(history), list(history)
     state, best = state._replace(best=None), state.best
-    if is_finished(history, len(trainers)):
+    if is_finished(history, trainer.epochs):
         return state, history
     # With early stopping nothing but the validation set decides.
     splits = [name for name in pipeline.evaluation if patience is None or name != "test"]
     epochs = pipeline.train(first, len(step_metrics))
-    for epoch, batches in zip(range(first, len(trainers)), epochs, strict=False):
-        trainer = trainers[epoch]
-        is_switched = epoch > 0 and trainer is not trainers[epoch - 1]
-        if is_switched and not step_metrics:
-            state = trainer.switch_method(state, epoch * pipeline.steps_per_epoch)
-        logger.start_epoch(
-            epoch + 1, trainer.title, epoch == first or is_switched, len(step_metrics)
-        )
+    for epoch, batches in zip(range(first, trainer.epochs), epochs, strict=False):
+        phase = trainer.phase(epoch)
+        is_switched = epoch == phase.start > 0
+        if is_switched and not step_metrics:  # otherwise it was, before the checkpoint
+            state = phase.enter(state, epoch * pipeline.steps_per_epoch)
+        compiles = epoch == first or is_switched
+        logger.start_epoch(epoch + 1, phase.title, compiles, first_step=len(step_metrics))
         state, step_metrics = train_epoch(
-            trainer.step,
+            phase.step,
             state,
             batches,
             logger,
             step_metrics,
             save=_after_epochs(save, history, best),
         )
-        is_last = epoch + 1 == len(trainers)
+        is_last = epoch + 1 == trainer.epochs
         is_evaluated = is_last or (epoch + 1) % eval_every == 0
         evaluation = _evaluate(trainer, pipeline, state, splits if is_evaluated else ())
         record = epoch_means(epoch + 1, step_metrics, evaluation)

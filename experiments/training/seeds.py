@@ -9,6 +9,7 @@ from experiments.parallel.mesh import make_mesh
 from experiments.training.loggers import Logger
 from experiments.training.loop import train
 from experiments.training.metrics import Record
+from experiments.training.phases import read_phases
 from experiments.training.setup import make_run, make_task, seed_keys
 from experiments.training.state import TrainState
 
@@ -25,9 +26,10 @@ def train_seeds(
     CPU, and turns a ``lax.cond`` that skips gradients into one that takes both branches.
     """
     mesh = make_mesh(1)
-    trainers, _ = make_run(config, mesh)
+    trainer, _ = make_run(config, mesh)
+    num_minibatches = read_phases(config)[0].method.minibatches
     for seed in seeds:
-        _, pipeline = make_task(with_changes(config, {"seed": seed}), mesh)
+        _, pipeline = make_task(with_changes(config, {"seed": seed}), mesh, num_minibatches)
         init_key, _ = seed_keys(seed)
-        state = trainers[0].init(init_key)
-        yield train(trainers, pipeline, state, patience=config.patience, logger=logger)
+        state = trainer.init(init_key)
+        yield train(trainer, pipeline, state, patience=config.patience, logger=logger)

@@ -10,9 +10,10 @@ import optax
 from flax import nnx
 
 import optax_lookbehind as ol
-from experiments.parallel.microbatches import mean_over
+from experiments.parallel.microbatches import Parts
 from experiments.tasks.base import Batch, Task
 from experiments.training.state import Metrics, TrainState, fast_weights_of, weights_of
+from experiments.training.transformations import SkipNonfiniteState
 
 _DROPOUT = 1 << 31  # fold_in constant that separates dropout keys from those of the augmentation
 
@@ -24,24 +25,19 @@ class StepConfig(NamedTuple):
       task: model, loss and evaluation.
       graphdef: the model without its arrays.
       tx: gradient to update; its ``update`` takes a ``grad_fn``.
-      map_over_parts: turns the update of one part of a batch into that of the whole batch (m-SAM;
-        identity by default).
-      axis_name: mapped axis of these parts; None for one part.
       num_minibatches: number of stacked minibatches of a batch, between which the inner steps of
         the method switch.
       example_fraction: fraction of the examples that perturbed gradients are taken on (ESAM); None
         for all.
-      constrain: keeps gradients and state sharded (FSDP; identity by default).
+      parts: the independently perturbed parts of a batch (m-SAM).
     """
 
     task: Task
     graphdef: nnx.GraphDef
     tx: optax.GradientTransformationExtraArgs
-    map_over_parts: Callable[[Callable], Callable] = lambda update: update
-    axis_name: str | None = None
     num_minibatches: int = 1
     example_fraction: float | None = None
-    constrain: Callable[[Any], Any] = lambda tree: tree
+    parts: Parts = Parts()
 
 
 def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -51,24 +47,25 @@ def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[Tra
     (alpha, threshold, ...) and whether the step was skipped.
     """
     next_key, draw = jax.random.split(state.key)
+    switches = config.num_minibatches > 1
     # Before the batch is split: images do not depend on the number of devices or microbatches.
     augment = config.task.augment
-    if config.num_minibatches > 1:
+    if switches:
         batch = jax.vmap(augment)(jax.random.split(draw, config.num_minibatches), batch)
     else:
         batch = augment(draw, batch)
-    update = config.map_over_parts(partial(_update, config))
+    update = config.parts.map(partial(_update, config), example_axis=1 if switches else 0)
     dropout_key = jax.random.fold_in(draw, _DROPOUT)
     new_state, metrics = update(state._replace(key=dropout_key), batch)
     metrics |= method_metrics(state.opt_state, new_state.opt_state)
-    return config.constrain(new_state._replace(key=next_key)), metrics
+    return new_state._replace(key=next_key), metrics
 
 
 def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     """The update on one part of a batch, with means over all parts; the key is for dropout."""
-    key = state.key
-    if config.axis_name:  # each part has dropout masks of its own
-        key = jax.random.fold_in(key, jax.lax.axis_index(config.axis_name))
+    key, axis_name = state.key, config.parts.axis_name
+    if axis_name:  # each part has dropout masks of its own
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
 
     def training_model(params: nnx.State) -> nnx.Module:
         # Copied, or the new statistics would be written into ``state``.
@@ -87,12 +84,10 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
 
     def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
         # Discard BatchNorm statistics of the perturbed passes; they belong to no model we keep.
-        # Constrained: in a policy's branch XLA:GPU would leave the gradient whole on every device.
-        return config.constrain(jax.grad(loss_fn, has_aux=True)(params, i)[0])
+        return jax.grad(loss_fn, has_aux=True)(params, i)[0]
 
-    params = ol.per_device_params(fast_weights_of(state.params), config.axis_name)
+    params = ol.per_device_params(fast_weights_of(state.params), axis_name)
     (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
-    grads = config.constrain(grads)
     perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
     if config.example_fraction is not None:
         perturbed_grad_fn = ol.sharpest_examples_grad_fn(
@@ -103,52 +98,12 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
     updates, opt_state = config.tx.update(
         grads, state.opt_state, state.params, grad_fn=perturbed_grad_fn
     )
-    metrics, batch_stats = mean_over(config.axis_name, (metrics, batch_stats))
+    metrics, batch_stats = config.parts.mean((metrics, batch_stats))
     if isinstance(opt_state, SkipNonfiniteState):
         batch_stats = optax.tree.where(opt_state.skipped, state.batch_stats, batch_stats)
         metrics |= {"skipped": opt_state.skipped}
     new_params = optax.apply_updates(state.params, updates)
     return TrainState(new_params, batch_stats, opt_state, state.key), metrics
-
-
-class SkipNonfiniteState(NamedTuple):
-    """State of :func:`skip_nonfinite`.
-
-    Attributes:
-      inner: state of the wrapped transformation, as before the step if that was skipped.
-      guard: counters of ``optax.apply_if_finite``.
-      skipped: whether the last step was skipped.
-    """
-
-    inner: optax.OptState
-    guard: optax.ApplyIfFiniteState
-    skipped: jax.Array
-
-
-def skip_nonfinite(
-    tx: optax.GradientTransformationExtraArgs, max_consecutive: int
-) -> optax.GradientTransformationExtraArgs:
-    """Skips steps whose update is not finite, at most ``max_consecutive`` in a row.
-
-    ``optax.apply_if_finite`` looks at the incoming gradient. This looks at the update, so that
-    non-finite gradients of the perturbed passes are caught too.
-    """
-    guard = optax.apply_if_finite(optax.identity(), max_consecutive)
-
-    def init(params: optax.Params) -> SkipNonfiniteState:
-        return SkipNonfiniteState(tx.init(params), guard.init(params), jnp.array(False))
-
-    def update(
-        grads: optax.Updates, state: SkipNonfiniteState, params: optax.Params, **extra_args: Any
-    ) -> tuple[optax.Updates, SkipNonfiniteState]:
-        updates, inner = tx.update(grads, state.inner, params, **extra_args)
-        updates, counts = guard.update(updates, state.guard, params)
-        in_a_row = counts.notfinite_count
-        skipped = (in_a_row > 0) & (in_a_row <= max_consecutive)
-        inner = optax.tree.where(skipped, state.inner, inner)
-        return updates, SkipNonfiniteState(inner, counts, skipped)
-
-    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
@@ -173,7 +128,12 @@ def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
 
 
 def evaluate(task: Task, graphdef: nnx.GraphDef, state: TrainState, batch: Batch) -> Metrics:
-    """Sums of the task's metrics over the batch, with BatchNorm's running statistics."""
+    """Sums of the task's metrics over the batch."""
+    return task.evaluate(evaluation_model(graphdef, state), batch)
+
+
+def evaluation_model(graphdef: nnx.GraphDef, state: TrainState) -> nnx.Module:
+    """The model in evaluation mode, with BatchNorm's running statistics."""
     model = nnx.merge(graphdef, weights_of(state), state.batch_stats)
     model.eval()
-    return task.evaluate(model, batch)
+    return model

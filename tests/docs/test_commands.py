@@ -13,6 +13,7 @@ from flax import nnx
 from experiments import models
 from experiments.cli import parse_config
 from experiments.configs.validation import check_ranges
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.training.method_switch import methods_by_epoch
 
@@ -67,4 +68,5 @@ def test_a_documented_command_can_be_built(command, monkeypatch):
     params = params_of(config.model, *shape, config.dtype)
     for text in dict.fromkeys(methods):
         chosen = method(text)
-        jax.eval_shape(lambda w, m=chosen: m.build(config, 10).init(m.row.wrap_params(w)), params)
+        tx = chosen.build(read_optimizer(config), 10)
+        jax.eval_shape(lambda w, tx=tx, row=chosen.row: tx.init(row.wrap_params(w)), params)

@@ -77,11 +77,12 @@ def test_the_combination_is_the_librarys_gsam(scope):
 def test_a_row_of_the_table_registers_a_method_for_experiments(scope, monkeypatch):
     from experiments.configs import digits
     from experiments.methods import table
+    from experiments.methods.optimizers import read_optimizer
 
     monkeypatch.setattr(table, "METHODS", dict(table.METHODS))
     exec(compile(SECTIONS[-1][1], GUIDE, "exec"), scope)
     method = table.method("rising_sam:rho=0.1")
-    tx = method.build(digits.get_config(), 30)
+    tx = method.build(read_optimizer(digits.get_config()), 30)
     first, last, state = train(tx)
     assert last < first
     assert 0 < optax.tree.get(state, "applied") < 30

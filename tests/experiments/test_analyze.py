@@ -12,7 +12,7 @@ from experiments import analyze
 from experiments.analysis import MEASURES, data
 from experiments.analysis.runs import open_run
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.setup import abstract_state, make_run
+from experiments.training.setup import make_run
 from optax_lookbehind import sam_perturbation, sharpness
 from tests.support.analyzed_runs import QUICK, analysis_of, config_of
 from tests.support.dense_model import Dense
@@ -36,9 +36,9 @@ def opened(runs, name, *flags):
 
 def trained(runs, name):
     """Weights and statistics, read as the training does."""
-    trainers, _ = make_run(config_of(name))
+    trainer, _ = make_run(config_of(name))
     with Checkpoints(runs[name] / "checkpoints") as saved:
-        state = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1])).state
+        state = saved.restore(trainer.abstract_state).state
     # From the eight devices of the run to one.
     return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), (state.params, state.batch_stats))
 

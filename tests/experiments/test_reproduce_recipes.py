@@ -18,6 +18,7 @@ from experiments.campaign import cost
 from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import different, run_of
 from experiments.data import sizes
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.recipes.recipe import SCALES
 from experiments.training.method_switch import methods_by_epoch
@@ -55,7 +56,7 @@ def test_models_and_methods_of_all_runs_build(name, scale):
         _, image_shape, _ = sizes.IMAGES[config.dataset]
         assert model_builds(config.model, image_shape)
         for text in set(methods_by_epoch(config)):
-            tx = method(text).build(config, 10)
+            tx = method(text).build(read_optimizer(config), 10)
             assert isinstance(tx, optax.GradientTransformation)
         assert cost.gradients(config) > 0
 
@@ -108,7 +109,7 @@ def test_updates_of_every_method_have_the_shapes_of_the_weights():
     grads = {"norm": {"scale": np.ones(3, np.float32)}, "kernel": np.ones((2, 3), np.float32)}
     for text in texts:
         bound = method(text)
-        tx, params = bound.build(config, 10), bound.row.wrap_params(grads)
+        tx, params = bound.build(read_optimizer(config), 10), bound.row.wrap_params(grads)
 
         def step(params, tx=tx):
             grad_fn = lambda params, i: params

@@ -11,9 +11,9 @@ from experiments.training.setup import make_run, seed_keys
 
 def start(config, num_devices=1):
     """The first epoch's trainer, the pipeline and the initial state."""
-    trainers, pipeline = make_run(config, make_mesh(num_devices))
+    trainer, pipeline = make_run(config, make_mesh(num_devices))
     init_key, _ = seed_keys(config.seed)
-    return trainers[0], pipeline, trainers[0].init(init_key)
+    return trainer, pipeline, trainer.init(init_key)
 
 
 def first_batches(pipeline, number):
@@ -36,7 +36,7 @@ def take_steps(config, number, num_devices=1):
     trainer, pipeline, state = start(config, num_devices)
     metrics, states = [], []
     for batch in first_batches(pipeline, number):
-        state, step_metrics = trainer.step(state, batch)
+        state, step_metrics = trainer.phases[0].step(state, batch)
         metrics.append(jax.device_get(step_metrics))
         states.append(jax.device_get(state._replace(key=None)))
     return metrics, states

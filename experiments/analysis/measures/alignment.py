@@ -20,9 +20,8 @@ from experiments.analysis.measure import (
     common_epochs,
 )
 from experiments.analysis.runs import Run
-from experiments.methods.table import method
 from experiments.reporting.curves import draw_curve
-from experiments.training.method_switch import methods_by_epoch
+from experiments.training.phases import method_of_epoch
 from optax_lookbehind import sharpness
 
 _DEFAULT_K = 5  # ascent steps, for methods that take fewer than two
@@ -61,7 +60,7 @@ def _make_rule(perturbation: str, rho: float, eta: float) -> optax.GradientTrans
 
 def _ascent(run: Run) -> tuple[str, int, float, float]:
     """The perturbation rule of the run's method, its number of steps, their rho, and ASAM's eta."""
-    spec = method(methods_by_epoch(run.config)[run.checkpoint.epoch - 1])
+    spec = method_of_epoch(run.config, run.checkpoint.epoch - 1)
     k = spec.ascent_steps if spec.ascent_steps > 1 else _DEFAULT_K
     return spec.row.perturbation, k, spec.rho or _DEFAULT_RHO, spec.arguments.get("eta", 0.0)
 

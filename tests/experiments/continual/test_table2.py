@@ -13,6 +13,7 @@ from experiments.campaign.commands import COMMANDS
 from experiments.campaign.runs import run_of
 from experiments.configs import continual
 from experiments.continual import setup
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.recipes.lookbehind import table2
 from experiments.recipes.recipe import SCALES, RunResult
@@ -33,7 +34,7 @@ def test_the_rows_are_those_of_the_table():
 def test_learners_and_methods_build_and_only_four_rows_have_no_memory(scale):
     for cell in table2.cells(scale):
         bound = setup.learner(cell.config.learner)
-        assert method(bound.method(cell.config.method)).build(cell.config, 10)
+        assert method(bound.method(cell.config.method)).build(read_optimizer(cell.config), 10)
         assert cost.gradients(cell.config) > 0
         without = not cell.row.startswith("ER") and not bound.is_meta
         assert (cell.config.memory == 0) == without

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import METHODS, method
 from experiments.training.setup import seed_keys
 
@@ -18,7 +19,9 @@ W = jnp.array([1.0, -2.0])
 
 def after(config, steps, total=10):
     """Weights and state after steps of the config's method on a quartic."""
-    tx = optax.with_extra_args_support(method(config.method).build(config, total))
+    tx = optax.with_extra_args_support(
+        method(config.method).build(read_optimizer(config), total, seed=config.seed)
+    )
     grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
     params = W
     state = tx.init(params)
@@ -184,7 +187,7 @@ def test_lookahead_interpolates_every_k_steps(config, inner):
             fast = slow = slow + 0.5 * (fast - slow)
 
     chosen = method(f"lookahead{inner}:k=2,alpha=0.5")
-    tx = optax.with_extra_args_support(chosen.build(config, 10))
+    tx = optax.with_extra_args_support(chosen.build(read_optimizer(config), 10))
     params = chosen.row.wrap_params(W)
     state = tx.init(params)
     grad_fn = jax.grad(lambda w, i: (w**4).sum() / 4)
@@ -208,3 +211,13 @@ def test_titles_are_the_papers(text, title, label):
     chosen = method(text)
     assert (chosen.title("sgd"), chosen.label("sgd")) == (title, label)
     assert method("none").title("adamw") == "AdamW"
+
+
+@pytest.mark.parametrize("name", ["lookbehind_sam", "multistep_asam"])
+def test_rho_over_k_divides_rho(config, name):
+    def weights(arguments):
+        config.method = f"{name}:k=4,{arguments}"
+        return after(config, 1)[0]
+
+    divided = weights("rho=0.2,rho_over_k=true")
+    np.testing.assert_array_equal(divided, weights("rho=0.05"))

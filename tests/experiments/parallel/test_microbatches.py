@@ -61,7 +61,7 @@ def test_with_statistics_per_device_a_step_takes_one_all_reduce(config, method):
     trainer, pipeline, state = start(config, 8)
     (batch,) = first_batches(pipeline, 1)
     # Gradient, metrics and running statistics together.
-    assert count_all_reduces(trainer.step.lower(state, batch).compile().as_text()) == 1
+    assert count_all_reduces(trainer.phases[0].step.lower(state, batch).compile().as_text()) == 1
 
 
 @pytest.mark.slow

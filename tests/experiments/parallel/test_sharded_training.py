@@ -10,9 +10,9 @@ from flax import nnx
 from experiments import models
 from experiments.data.pipeline import gather
 from experiments.parallel.mesh import batch_sharding, make_mesh, resident
-from experiments.parallel.microbatches import check_parts
+from experiments.parallel.microbatches import read_parts
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.setup import abstract_state, make_run
+from experiments.training.setup import make_run
 from tests.support.training import first_batches, start
 
 
@@ -42,7 +42,7 @@ def sharded(config, float64, monkeypatch):
 def train(config, num_devices, steps=2):
     trainer, pipeline, state = start(config, num_devices)
     for batch in first_batches(pipeline, steps):
-        state, _ = trainer.step(state, batch)
+        state, _ = trainer.phases[0].step(state, batch)
     return state
 
 
@@ -70,8 +70,8 @@ def test_sharded_weights_train_as_replicated_ones_and_resume_on_other_devices(sh
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, [{"epoch": 1}])
     with Checkpoints(tmp_path) as checkpoints:
-        trainers, _ = make_run(sharded, make_mesh(4))
-        restored = checkpoints.restore(lambda epochs: abstract_state(trainers[0])).state
+        trainer, _ = make_run(sharded, make_mesh(4))
+        restored = checkpoints.restore(trainer.abstract_state).state
     assert_sharded(restored, 4)
     chex.assert_trees_all_equal(on_host(restored), on_host(state))
 
@@ -87,6 +87,7 @@ def test_a_large_dataset_is_divided_and_not_gathered():
     assert resident(images, mesh).sharding.is_fully_replicated
 
 
-def test_a_perturbation_per_device_needs_whole_weights():
+def test_a_perturbation_per_device_needs_whole_weights(config):
+    config.update(per_device_perturbation=True, shard_weights=True)
     with pytest.raises(ValueError, match="shard_weights must be False"):
-        check_parts(1, per_device=True, shard_weights=True)
+        read_parts(config, make_mesh(1))

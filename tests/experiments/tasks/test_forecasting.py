@@ -44,9 +44,9 @@ def records(workdir):
 @pytest.mark.parametrize("eval_batch_size", [1, 7, 1000])
 def test_errors_are_means_over_all_windows(config, eval_batch_size):
     config.eval_batch_size = eval_batch_size
-    trainers, pipeline = make_run(config, make_mesh(1))
-    state = trainers[0].init(seed_keys(0)[0])
-    sums = [trainers[0].evaluate(state, batch) for batch in pipeline.evaluation["test"]()]
+    trainer, pipeline = make_run(config, make_mesh(1))
+    state = trainer.init(seed_keys(0)[0])
+    sums = [trainer.evaluate(state, batch) for batch in pipeline.evaluation["test"]()]
     windows = sum(s["examples"] for s in sums)
 
     model = nnx.jit(make_task(config, 2).make_model)(seed_keys(0)[0])
@@ -93,12 +93,11 @@ def test_a_run_ends_with_the_test_errors_of_the_best_validation_epoch(config, tm
 @pytest.mark.parametrize("method", ["ae_sam", "lookbehind_sam:k=2,switch_minibatch=true"])
 def test_training_compiles_one_step_and_one_evaluation(config, method):
     config.method = method
-    trainers, pipeline = make_run(config, make_mesh(1))
-    trainer = trainers[0]
+    trainer, pipeline = make_run(config, make_mesh(1))
     state = trainer.init(seed_keys(0)[0])
-    _, history = train_epochs(trainers, pipeline, state, patience=config.patience)
+    _, history = train_epochs(trainer, pipeline, state, patience=config.patience)
     assert len(history) > 1
-    assert trainer.step._cache_size() == trainer.evaluate._cache_size() == 1
+    assert trainer.phases[0].step._cache_size() == trainer.evaluate._cache_size() == 1
 
 
 def test_microbatches_and_other_devices_take_the_same_steps(config):

@@ -11,11 +11,11 @@ from experiments import train
 from experiments.configs import digits
 from experiments.data.pipeline import Pipeline
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.loop import Trainer
 from experiments.training.loop import train as train_epochs
 from experiments.training.metrics import is_finished
-from experiments.training.setup import abstract_state, make_run
+from experiments.training.setup import make_run
 from experiments.training.state import TrainState
+from experiments.training.trainer import Phase, Trainer
 
 EPOCHS = 10
 
@@ -27,11 +27,12 @@ def run(scores, patience, eval_every=1):
         epoch = int(state.params)
         return {"loss": np.float32(scores[epoch - 1]), "seen": epoch, "examples": 1}
 
+    def step(state, batch):
+        return state._replace(params=state.params + 1), {"loss": 1.0}
+
     trainer = Trainer(
-        title="counter",
-        init=None,
-        switch_method=None,
-        step=jax.jit(lambda state, batch: (state._replace(params=state.params + 1), {"loss": 1.0})),
+        epochs=EPOCHS,
+        phases=[Phase(0, "counter", init=None, enter=None, step=jax.jit(step))],
         evaluate=evaluate,
         measure=lambda state: {"measured": float(state.params)},
         score="loss",
@@ -42,9 +43,7 @@ def run(scores, patience, eval_every=1):
     )
     state = TrainState(jnp.zeros(()), None, None, None)
     state = state._replace(best=state)
-    return train_epochs(
-        [trainer] * EPOCHS, pipeline, state, patience=patience, eval_every=eval_every
-    )
+    return train_epochs(trainer, pipeline, state, patience=patience, eval_every=eval_every)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +73,8 @@ def test_epochs_without_evaluation_do_not_decide():
 
 def test_a_finished_run_is_not_trained_again():
     state, history = run([1, 2, 3, 4], patience=2)
-    trainers = [Trainer(*[None] * len(Trainer._fields))] * EPOCHS
-    again, same = train_epochs(trainers, None, state._replace(best=state), history, patience=2)
+    trainer = Trainer(EPOCHS, *[None] * (len(Trainer._fields) - 1))
+    again, same = train_epochs(trainer, None, state._replace(best=state), history, patience=2)
     assert (again, same) == (state, history)
 
 
@@ -94,9 +93,9 @@ class Stop(Exception):
 
 
 def newest(config, workdir):
-    trainers, _ = make_run(config)
+    trainer, _ = make_run(config)
     with Checkpoints(workdir / "checkpoints") as saved:
-        progress = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+        progress = saved.restore(trainer.abstract_state)
     state = progress.state._replace(key=None, best=progress.state.best._replace(key=None))
     return jax.tree.map(np.asarray, state), progress.history
 

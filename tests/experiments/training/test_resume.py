@@ -18,7 +18,7 @@ from experiments.tasks import table
 from experiments.training.checkpoints import Checkpoints, kept_epochs
 from experiments.training.interrupts import Interrupted
 from experiments.training.loggers import RunLogger
-from experiments.training.setup import abstract_state, make_run, seed_keys
+from experiments.training.setup import make_run, seed_keys
 from tests.support.checkpoint_folders import empty_arrays, newest, numbers
 
 
@@ -40,9 +40,9 @@ config = pytest.fixture(set_up)
 
 def weights(config, workdir):
     """The arrays of the newest checkpoint."""
-    trainers, _ = make_run(config)
+    trainer, _ = make_run(config)
     with Checkpoints(workdir / "checkpoints") as saved:
-        progress = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+        progress = saved.restore(trainer.abstract_state)
     return len(progress.history), jax.tree.map(_to_numpy, progress.state)
 
 

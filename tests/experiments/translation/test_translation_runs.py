@@ -11,7 +11,7 @@ from experiments.configs import translation
 from experiments.data.text.corpus import read_corpus
 from experiments.parallel.mesh import make_mesh
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.setup import abstract_state, make_run
+from experiments.training.setup import make_run
 from tests.support.training import assert_epochs_continue_within
 
 SIZES = {"train": 40, "valid": 5, "test": 5}
@@ -43,9 +43,9 @@ def config(tmp_path, monkeypatch):
 
 
 def last_state(config, workdir):
-    trainers, _ = make_run(config)
+    trainer, _ = make_run(config)
     with Checkpoints(workdir / "checkpoints") as saved:
-        state, history, _ = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1]))
+        state, history, _ = saved.restore(trainer.abstract_state)
     return len(history), jax.tree.leaves((state.params, state.opt_state))
 
 
@@ -103,14 +103,14 @@ def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path, monkeypatch)
 
 def test_a_step_is_compiled_once_for_each_bucket(config, compilations):
     config.update(buckets=(24, 48))
-    trainers, pipeline = make_run(config, make_mesh(1))
+    trainer, pipeline = make_run(config, make_mesh(1))
     epochs = [list(epoch) for epoch, _ in zip(pipeline.train(0), range(2), strict=False)]
     shapes = {batch.source.shape for epoch in epochs for batch in epoch}
     assert len(shapes) == 2
-    state = trainers[0].init(jax.random.key(0))
+    state = trainer.init(jax.random.key(0))
     with compilations() as count:
         for batch in (batch for epoch in epochs for batch in epoch):
-            state, _ = trainers[0].step(state, batch)
+            state, _ = trainer.phases[0].step(state, batch)
     assert count[0] == len(shapes)
 
 
@@ -121,10 +121,10 @@ def test_a_step_is_compiled_once_for_each_bucket(config, compilations):
 )
 def test_every_method_of_the_comparison_takes_steps(config, method):
     config.update(method=method)
-    trainers, pipeline = make_run(config, make_mesh(1))
-    state = trainers[0].init(jax.random.key(0))
+    trainer, pipeline = make_run(config, make_mesh(1))
+    state = trainer.init(jax.random.key(0))
     batch = next(iter(next(pipeline.train(0))))
-    state, metrics = trainers[0].step(state, batch)
+    state, metrics = trainer.phases[0].step(state, batch)
     assert np.isfinite(metrics["loss"])
 
 

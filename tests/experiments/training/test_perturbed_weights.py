@@ -11,7 +11,7 @@ import optax_lookbehind as ol
 from experiments import analyze, train
 from experiments.analysis.runs import open_run
 from experiments.training.checkpoints import Checkpoints
-from experiments.training.setup import abstract_state, make_run
+from experiments.training.setup import make_run
 from experiments.training.state import weights_of
 from tests.support.analyzed_runs import QUICK
 from tests.support.training import first_batches, start
@@ -37,7 +37,7 @@ def distance(state):
 def after_two_steps(config, **options):
     trainer, pipeline, state = start(config, **options)
     for batch in first_batches(pipeline, 2):
-        state, _ = trainer.step(state, batch)
+        state, _ = trainer.phases[0].step(state, batch)
     return trainer, pipeline, state
 
 
@@ -64,7 +64,7 @@ def _without_method(config):
 def test_a_switch_continues_from_the_weights_without_the_perturbation(momentum_config):
     _, _, state = after_two_steps(momentum_config)
     plain, _, _ = start(_without_method(momentum_config))
-    switched = plain.switch_method(state, 2)
+    switched = plain.phases[0].enter(state, 2)
     assert_close(switched.params, weights_of(state))
 
 
@@ -84,9 +84,9 @@ def test_the_perturbation_has_length_rho_in_every_kind_of_run(
 def test_an_analysis_measures_the_weights_without_the_perturbation(momentum_config, skip, tmp_path):
     momentum_config.skip_nonfinite = skip
     train.main(momentum_config, tmp_path / "run")
-    trainers, _ = make_run(momentum_config)
+    trainer, _ = make_run(momentum_config)
     with Checkpoints(tmp_path / "run" / "checkpoints") as saved:
-        state = saved.restore(lambda epochs: abstract_state(trainers[epochs - 1])).state
+        state = saved.restore(trainer.abstract_state).state
     np.testing.assert_allclose(distance(state), RHO, rtol=1e-4)
     options = analyze.parser().parse_args([str(tmp_path / "run"), *QUICK.split()])
     measured = open_run(tmp_path / "run", options).params

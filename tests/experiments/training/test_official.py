@@ -13,11 +13,14 @@ from experiments import models
 from experiments.data import Dataset, Examples
 from experiments.data.dataset import info_of
 from experiments.data.pipeline import gather
+from experiments.methods.optimizers import read_optimizer
 from experiments.parallel.mesh import batch_sharding, make_mesh
+from experiments.parallel.microbatches import Parts
 from experiments.tasks.table import classification_task
-from experiments.training.setup import make_trainer
+from experiments.training.phases import read_phases
+from experiments.training.trainer import make_trainer
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "official_loop.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "official_loop.json"
 
 
 class Net(nnx.Module):
@@ -77,11 +80,12 @@ def ours(theirs):
 def test_steps_are_those_of_the_official_loop(config, dataset, golden):
     mesh = make_mesh(1)
     task = classification_task(config, info_of(dataset))
-    trainer = make_trainer(config, config.method, task, len(dataset.train.labels) // 8, mesh)
+    methods = (read_phases(config), read_optimizer(config), Parts())
+    trainer = make_trainer(config, task, len(dataset.train.labels) // 8, *methods, mesh)
     state = trainer.init(jax.random.key(0))
     nnx.replace_by_pure_dict(state.params, ours(golden["start"]))
     for rows in golden["rows"]:
-        state, _ = trainer.step(state, gather(dataset.train, rows, batch_sharding(mesh)))
+        state, _ = trainer.phases[0].step(state, gather(dataset.train, rows, batch_sharding(mesh)))
     end = nnx.to_pure_dict(state.params)
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-10), end, ours(golden["end"])

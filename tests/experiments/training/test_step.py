@@ -43,7 +43,7 @@ def keys_of_a_step(config, dropout_keys):
     trainer, pipeline, state = start(config)
     steps = []
     for batch in first_batches(pipeline, 2):
-        state, _ = trainer.step(state, batch)
+        state, _ = trainer.phases[0].step(state, batch)
         jax.effects_barrier()
         steps.append(Counter(dropout_keys))
         dropout_keys.clear()
@@ -96,5 +96,5 @@ def test_inner_steps_switch_minibatches_and_learning_rates(config, fast_optimize
         descent = jax.grad(loss)(params, minibatch)
         fast = jax.tree.map(lambda w, g, r=rate: w - r * g, fast, descent)
     expected = jax.tree.map(lambda w, f: w + alpha * (f - w), state.params, fast)
-    stepped, _ = trainer.step(state, batch)
+    stepped, _ = trainer.phases[0].step(state, batch)
     chex.assert_trees_all_close(stepped.params, expected, rtol=1e-4, atol=1e-6)

@@ -57,9 +57,9 @@ def test_seeds_under_vmap_equal_separate_runs(config):
     batches = jax.tree.map(lambda *x: jax.numpy.stack(x), *first_batches(data, 2))
     states = [trainer.init(key) for key in jax.random.split(jax.random.key(0), 2)]
     stacked = jax.tree.map(lambda *x: jax.numpy.stack(x), *states)
-    together, metrics = jax.jit(jax.vmap(trainer.step))(stacked, batches)
+    together, metrics = jax.jit(jax.vmap(trainer.phases[0].step))(stacked, batches)
     for seed, state in enumerate(states):
-        alone = trainer.step(state, jax.tree.map(lambda x, i=seed: x[i], batches))
+        alone = trainer.phases[0].step(state, jax.tree.map(lambda x, i=seed: x[i], batches))
         one = jax.tree.map(lambda x, i=seed: x[i], (together, metrics))
         for field in (lambda x: x[0].params, lambda x: x[0].batch_stats, lambda x: x[1]):
             chex.assert_trees_all_close(field(one), field(alone), rtol=1e-3, atol=1e-5)
