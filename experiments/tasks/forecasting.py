@@ -1,5 +1,7 @@
 """Forecasting of a multivariate series: mean squared error of the scaled values."""
 
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -43,7 +45,26 @@ def make_forecasting(
         num_minibatches=num_minibatches,
         eval_test=config.eval_test,
     )
-    return forecasting(config, pipeline.info.channels), pipeline
+    task = forecasting(config, pipeline.info.channels)
+    if _ATTENDS[config.model] and "test" in pipeline.evaluation:
+        windows = pipeline.evaluation["test"]
+        task = task._replace(measure=partial(_measure, windows, config.lookback))
+    return task, pipeline
+
+
+def _measure(
+    windows: Callable[[], Iterable[Windows]], lookback: int, model: nnx.Module
+) -> Mapping[str, float]:
+    """Mean entropy of the rows of the attention, at most the logarithm of the channels."""
+
+    @nnx.jit
+    def entropy(model: SAMformer, batch: Windows) -> jax.Array:
+        weights = model.attention(batch.values[:, :lookback])
+        return jnp.sum(jax.scipy.special.entr(weights).sum(-1).mean(-1), where=batch.is_example)
+
+    sums = [(entropy(model, batch), batch.is_example.sum()) for batch in windows()]
+    total, examples = jax.device_get(jax.tree.map(lambda *x: sum(x), *sums))
+    return {"attention_entropy": float(total / examples)}
 
 
 def _read(config: ConfigDict) -> Series:

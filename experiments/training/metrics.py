@@ -54,6 +54,7 @@ METRICS: Mapping[str, Metric] = {
     "val_mae": Metric("validation MAE"),
     "test_mse": Metric("test MSE"),
     "test_mae": Metric("test MAE"),
+    "attention_entropy": Metric("entropy of the attention, nats"),
     "val_bleu": Metric("validation BLEU", higher_is_better=True),
     "val_chrf": Metric("validation chrF2", higher_is_better=True),
     "test_bleu": Metric("test BLEU", higher_is_better=True),

@@ -80,14 +80,15 @@ class SAMformer(nnx.Module):
         normalized, mean, deviation = self.norm.normalize(x)
         tokens = normalized.swapaxes(-2, -1)
         if self.attends:
-            mixed, _ = self.attend(tokens)
-            tokens = tokens + mixed
+            tokens = tokens + self.out(self._weights(tokens) @ self.value(tokens))
         y = self.head(self.dropout(tokens, rngs=rngs)).swapaxes(-2, -1)
         return self.norm.restore(y.astype(x.dtype), mean, deviation)
 
-    def attend(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Attention over ``[example, channel, feature]``, and its weights ``[..., to, from]``."""
-        query, key, value = self.query(tokens), self.key(tokens), self.value(tokens)
-        logits = query @ key.swapaxes(-2, -1) / query.shape[-1] ** 0.5
-        weights = jax.nn.softmax(logits)
-        return self.out(weights @ value), weights
+    def attention(self, x: jax.Array) -> jax.Array:
+        """The weights of the attention, ``[example, to, from]`` in channels, each row of sum 1."""
+        normalized, *_ = self.norm.normalize(x)
+        return self._weights(normalized.swapaxes(-2, -1))
+
+    def _weights(self, tokens: jax.Array) -> jax.Array:
+        query, key = self.query(tokens), self.key(tokens)
+        return jax.nn.softmax(query @ key.swapaxes(-2, -1) / query.shape[-1] ** 0.5)

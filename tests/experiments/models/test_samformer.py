@@ -114,8 +114,9 @@ def test_permuted_channels_have_permuted_forecasts():
 
 
 def test_rows_of_attention_are_distributions_over_channels():
-    tokens = jnp.asarray(np.random.default_rng(0).normal(size=(2, CHANNELS, LOOKBACK)))
-    _, weights = make().attend(tokens)
+    weights = make().attention(
+        jnp.asarray(np.random.default_rng(0).normal(size=(2, LOOKBACK, CHANNELS)))
+    )
     assert weights.shape == (2, CHANNELS, CHANNELS)
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
 

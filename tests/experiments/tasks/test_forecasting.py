@@ -90,6 +90,19 @@ def test_a_run_ends_with_the_test_errors_of_the_best_validation_epoch(config, tm
     assert (last["test_mse"], last["test_mae"]) == (best["test_mse"], best["test_mae"])
 
 
+def test_the_entropy_of_the_attention_is_measured_at_the_end(config):
+    task, _ = make_forecasting(config, make_mesh(1), jax.random.key(0), 1)
+    model = nnx.jit(task.make_model)(jax.random.key(0))
+    model.query.kernel[...] *= 0  # every channel attends to both
+    np.testing.assert_allclose(task.measure(model)["attention_entropy"], np.log(2), rtol=1e-5)
+    model.query.bias[...] += 1e3
+    model.key.kernel[...] += 1e3  # all attend to one, unless two are equal
+    assert task.measure(model)["attention_entropy"] < 0.01
+    config.model = "linear"
+    task, _ = make_forecasting(config, make_mesh(1), jax.random.key(0), 1)
+    assert task.measure(model) is None
+
+
 @pytest.mark.parametrize("method", ["ae_sam", "lookbehind_sam:k=2,switch_minibatch=true"])
 def test_training_compiles_one_step_and_one_evaluation(config, method):
     config.method = method
