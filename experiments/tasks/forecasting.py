@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def make_forecasting(
 
 
 def _measure(
-    windows: Callable[[], Iterable[Windows]], lookback: int, model: nnx.Module
+    windows: Callable[[], Iterable[Windows]], lookback: int, model: Any
 ) -> Mapping[str, float]:
     """Mean entropy of the rows of the attention, at most the logarithm of the channels."""
 
