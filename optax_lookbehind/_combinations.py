@@ -32,10 +32,13 @@ class Combination(NamedTuple):
       init: ``params -> state``.
       combine: ``(state, clean, perturbed) -> (emitted, state)``, the gradients being pytrees like
         the weights; ``perturbed`` is None on a policy's plain step.
+      uses_displacement: whether ``combine`` takes a fourth argument, the displacement of the ascent
+        :math:`p_k - w`, None on a plain step, as that of :func:`interpolated` does.
     """
 
     init: Callable[[optax.Params], Any]
-    combine: Callable[[Any, optax.Updates, optax.Updates | None], tuple[optax.Updates, Any]]
+    combine: Callable[..., tuple[optax.Updates, Any]]
+    uses_displacement: bool = False
 
 
 class CombinationState(NamedTuple):

@@ -1,4 +1,4 @@
-"""Gradient functions: from a loss, and ESAM's on the examples that the ascent affects most."""
+"""Gradient functions: from a loss, of ESAM and of functional SAM."""
 
 from collections.abc import Callable
 from typing import Any
@@ -149,5 +149,68 @@ def sharpest_examples_grad_fn(
         _, sharpest = jax.lax.top_k(losses - clean, selected)
         weights = jnp.zeros_like(losses).at[sharpest].set(1 / selected)
         return vjp_fn(weights)[0]
+
+    return grad_fn
+
+
+def functional_grad_fn(
+    outputs_fn: Callable[[optax.Params], Any],
+    loss_of_outputs: Callable[[Any], jax.Array],
+    params: optax.Params,
+) -> GradFn:
+    r"""Builds the ``grad_fn`` of functional SAM: the network is perturbed, the loss is not.
+
+    .. math:: J(w + e)^T d, \qquad d = \frac{\partial L}{\partial \mathrm{outputs}} (w)
+
+    with J the Jacobian of the outputs. SAM's gradient changes through both factors; this keeps d.
+    Change this::
+
+      loss, grads, grad_fn = value_and_grad(loss_fn)(params, batch)
+      updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+
+    To::
+
+      outputs_fn = lambda params: model.apply(params, batch["image"])
+      loss_of_outputs = lambda logits: cross_entropy(logits, batch["label"]).mean()
+
+      loss_fn = lambda params: loss_of_outputs(outputs_fn(params))
+      loss, grads = jax.value_and_grad(loss_fn)(params)
+      grad_fn = functional_grad_fn(outputs_fn, loss_of_outputs, params)
+      updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+
+    It works with ``sam``, ``asam``, policies and any perturbation rule, and is cheaper than SAM's
+    second gradient: the compiler shares the outputs at ``params`` with the caller's pass, and
+    needs none at the perturbed weights. Where the outputs are linear in the weights it is the plain
+    gradient, and on examples without loss it is zero.
+
+    * With ``k > 1`` and Lookbehind the later ascents follow this gradient, too; no paper defines
+      that.
+    * Dropout needs one key for both passes, or d belongs to another mask.
+    * A term of the loss that does not go through the outputs, such as a penalty on the weights, is
+      missing from the perturbed gradient: put the decay behind the method.
+    * Inner steps on other minibatches need the d of each; write their ``grad_fn`` yourself. So do
+      microbatches.
+    * d is as large as the outputs (2,048 tokens of 50,000 logits in float32: 410 MB), and has their
+      dtype: return them in float32.
+
+    Args:
+      outputs_fn: ``params -> outputs`` of the minibatch: logits, or a pytree of several heads.
+      loss_of_outputs: ``outputs -> loss``, a real scalar.
+      params: the weights before the perturbation, as passed to ``update``. Under
+        ``jax.shard_map``, too, the weights themselves.
+
+    Returns:
+      ``grad_fn(params, i) -> grads`` for ``update``; it ignores ``i``.
+
+    References:
+      Singh et al., `Avoiding spurious sharpness minimization broadens applicability of SAM
+      <https://arxiv.org/abs/2502.02407>`_, ICML 2025 (functional SAM); Baek et al., `Why is SAM
+      Robust to Label Noise? <https://arxiv.org/abs/2405.03676>`_, ICLR 2024 (J-SAM).
+    """
+    d = jax.grad(loss_of_outputs)(outputs_fn(fast_params(params)))
+
+    def grad_fn(perturbed: optax.Params, i: jax.Array) -> optax.Updates:
+        del i
+        return jax.vjp(outputs_fn, perturbed)[1](d)[0]
 
     return grad_fn

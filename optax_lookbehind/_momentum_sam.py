@@ -58,8 +58,11 @@ def momentum_sam(
     averaged over devices: pass the averaged gradient, as to any optimizer. BatchNorm statistics are
     those of the perturbed weights. Weight decay inside the optimizer sees the weights w without the
     perturbation (the authors' SGD decays w + e). The state holds two scalars besides the
-    optimizer's. Keep the weights in float32: w is w + e less e, and in bfloat16 its rounding
-    errors add up from step to step.
+    optimizer's.
+
+    Keep the weights in float32. w is w + e less e, so that its rounding errors add up: with weights
+    of size 1 and e of 0.03 per weight, 1,000 steps that learn nothing move a weight by up to 0.3 in
+    bfloat16, and by 1e-5 in float32.
 
     No edge of the form of :func:`~optax_lookbehind.sharpness.response`: it is at
     :math:`l (\eta + 2 \rho / \lVert v \rVert) = 2 (1 + \beta)`.

@@ -17,7 +17,7 @@ from optax_lookbehind._core.ascent import (
 )
 from optax_lookbehind._core.checks import check_count, check_devices, check_type, is_traced
 from optax_lookbehind._core.policy import Policy, PolicyState, decide, init_policy
-from optax_lookbehind._core.tree import add, as_accumulator, scalar_dtype, scale
+from optax_lookbehind._core.tree import add, as_accumulator, scalar_dtype, scale, sub
 from optax_lookbehind._core.types import AxisName, GradFn
 
 
@@ -158,13 +158,15 @@ def multistep(
             else:
                 carry, loss = jax.lax.scan(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
                 losses.append(loss)
-            _, g, total = carry
+            p_k, g, total = carry
             perturbed = scale(1 / k, total) if average else g
-            emitted, combination_state = combined(gradient.g_0, perturbed)
+            moved = displacement(p_k)
+            emitted, combination_state = combined(gradient.g_0, perturbed, moved)
             if not sync_perturbation:
                 # Devices combine their own gradients and emit the mean. The state, the same on all,
                 # follows the averaged gradients; XLA drops the unused half of each call.
-                _, combination_state = combined(gradient.shared, gradient.mean(perturbed))
+                averaged = gradient.mean((perturbed, moved))
+                _, combination_state = combined(gradient.shared, *averaged)
             emitted, *losses = gradient.mean((emitted, *losses))
             losses = next_losses(losses, state.perturbed_losses)
             return optax.tree.cast_like(emitted, updates), combination_state, losses
@@ -174,10 +176,16 @@ def multistep(
             emitted = optax.tree.cast_like(emitted, updates)
             return emitted, combination_state, state.perturbed_losses
 
-        def combined(clean: Any, perturbed: Any) -> tuple[optax.Updates, Any]:
+        def displacement(p_k: optax.Params) -> Any:
+            if combine is None or not combine.uses_displacement:
+                return None
+            return sub(as_accumulator(p_k), as_accumulator(gradient.p_0))
+
+        def combined(clean: Any, perturbed: Any, moved: Any = None) -> tuple[optax.Updates, Any]:
             if combine is None:
                 return clean if perturbed is None else perturbed, None
-            return combine.combine(state.combination_state, clean, perturbed)
+            more = (moved,) if combine.uses_displacement else ()
+            return combine.combine(state.combination_state, clean, perturbed, *more)
 
         if is_traced(sharp_step):
             step = jax.lax.cond(sharp_step, sharp, plain)

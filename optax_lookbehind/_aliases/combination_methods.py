@@ -1,4 +1,4 @@
-"""SAM with another combination of its two gradients: GSAM, GNP, WSAM, Stable SAM and SANER."""
+"""SAM with another combination of its two gradients: GSAM, GNP, WSAM, XSAM and others."""
 
 import optax
 
@@ -10,6 +10,7 @@ from optax_lookbehind._combinations import (
     weighted,
 )
 from optax_lookbehind._core.types import AxisName
+from optax_lookbehind._interpolated import interpolated
 from optax_lookbehind._multistep import multistep
 from optax_lookbehind._perturbations import sam_perturbation
 
@@ -177,6 +178,44 @@ def saner(
     return multistep(
         sam_perturbation(rho),
         combine=down_weighted(alpha),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def xsam(
+    rho: optax.ScalarOrSchedule,
+    alpha: optax.ScalarOrSchedule,
+    k: int = 1,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM turned away from the direction of its ascent (XSAM, with a fixed alpha). k + 1 gradients.
+
+    ``multistep(sam_perturbation(rho), k, combine=interpolated(alpha))``: see :func:`interpolated`.
+    The authors search ``alpha`` once per epoch, and their ``rho`` is that of all k steps together.
+
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = k.
+
+    Args:
+      rho: length of an ascent step, > 0, in the units of the weights; or an Optax schedule.
+      alpha: 1 is SAM, 0 the direction of the ascent, more than 1 turns away from it; >= 0, or an
+        Optax schedule.
+      k: number of ascent steps, >= 1.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    References:
+      Chen and Zhou, `XSAM <https://arxiv.org/abs/2603.10048>`_, ICLR 2026.
+    """
+    return multistep(
+        sam_perturbation(rho),
+        k,
+        combine=interpolated(alpha),
         axis_name=axis_name,
         sync_perturbation=sync_perturbation,
     )

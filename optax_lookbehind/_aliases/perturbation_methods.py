@@ -1,7 +1,8 @@
-"""SAM with another perturbation: SAM-ON, USAM, Friendly SAM and VaSSO."""
+"""SAM with another perturbation: SAM-ON, USAM, LE-SAM, Friendly SAM and VaSSO."""
 
 import optax
 
+from optax_lookbehind._budget_perturbation import budget_perturbation
 from optax_lookbehind._core.checks import check_positive
 from optax_lookbehind._core.types import AxisName, Mask
 from optax_lookbehind._filters import friendly_filter, vasso_filter
@@ -73,6 +74,39 @@ def usam(
     check_positive("rho", rho, schedule=True)
     return multistep(
         optax.scale_by_learning_rate(rho, flip_sign=False),
+        axis_name=axis_name,
+        sync_perturbation=sync_perturbation,
+    )
+
+
+def le_sam(
+    budget: optax.ScalarOrSchedule,
+    rho_max: float | None = None,
+    *,
+    axis_name: AxisName = None,
+    sync_perturbation: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """SAM whose radius lets the loss rise by a budget, to first order (LE-SAM). 2 gradients.
+
+    ``multistep(budget_perturbation(budget, rho_max))``: see :func:`budget_perturbation`.
+
+    Edge of stability: SAM's at the radius ``min(budget / |g|, rho_max)``, see
+    :func:`~optax_lookbehind.sharpness.response`.
+
+    Args:
+      budget: rise of the loss, > 0, in the units of the loss; or an Optax schedule.
+      rho_max: the longest perturbation, > 0, in the units of the weights; None is no cap.
+      axis_name: the mapped axis over which gradients are averaged; see :func:`multistep`.
+      sync_perturbation: whether the ascent follows the averaged gradient; see :func:`multistep`.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` that emits a gradient.
+
+    References:
+      Wang et al., `LE-SAM <https://arxiv.org/abs/2605.10183>`_, ICML 2026.
+    """
+    return multistep(
+        budget_perturbation(budget, rho_max),
         axis_name=axis_name,
         sync_perturbation=sync_perturbation,
     )

@@ -11,8 +11,11 @@ import optax
 
 import optax_lookbehind as ol
 
-RECORDED = json.loads((pathlib.Path(__file__).parents[1] / "golden/variants.json").read_text())
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+RECORDED = json.loads((GOLDEN / "variants.json").read_text())
 CASES = RECORDED["cases"]
+# Of newer methods; network, minibatches and optimizer are the same.
+NEWER_CASES = json.loads((GOLDEN / "variants2.json").read_text())["cases"]
 LEARNING_RATE = RECORDED["optimizer"]["learning_rate"]
 MOMENTUM = RECORDED["optimizer"]["momentum"]
 
@@ -41,12 +44,19 @@ def minibatches():
     return jnp.asarray(RECORDED["x"]), jnp.asarray(RECORDED["y"])
 
 
-def loss_fn(params, batch):
-    x, y = batch
+def outputs(params, x):
     hidden = jnp.tanh(x @ params["hidden_w"] + params["hidden_b"])
     hidden = hidden * params["norm_scale"] + params["norm_shift"]
-    logits = hidden @ params["out_w"] + params["out_b"]
+    return hidden @ params["out_w"] + params["out_b"]
+
+
+def loss_of_outputs(logits, y):
     return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+
+def loss_fn(params, batch):
+    x, y = batch
+    return loss_of_outputs(outputs(params, x), y)
 
 
 def sgd():
@@ -64,6 +74,21 @@ def make_step(tx, axis_name=None):
     def step(params, state, batch):
         grad_fn = lambda p, i: jax.grad(loss_fn)(p, batch)
         grads = grad_fn(ol.per_device_params(params, axis_name), 0)
+        updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
+        return optax.apply_updates(params, updates), state
+
+    return step
+
+
+def make_functional_step(tx, axis_name=None):
+    """The same with functional SAM's gradient function."""
+
+    def step(params, state, batch):
+        x, y = batch
+        grads = jax.grad(loss_fn)(ol.per_device_params(params, axis_name), batch)
+        grad_fn = ol.functional_grad_fn(
+            lambda p: outputs(p, x), lambda logits: loss_of_outputs(logits, y), params
+        )
         updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state
 
