@@ -13,6 +13,7 @@ LIBRARY = [
     ["_core"],
     [
         "_perturbations",
+        "_budget_perturbation",
         "_filters",
         "_combinations",
         "_policies",
@@ -20,7 +21,15 @@ LIBRARY = [
         "_momentum_sam",
         "_gradient_functions",
     ],
-    ["_reuse_direction", "_multistep", "_lookbehind", "_wsam_decoupled", "sharpness"],
+    [
+        "_reuse_direction",
+        "_interpolated",
+        "_rms_perturbation",
+        "_multistep",
+        "_lookbehind",
+        "_wsam_decoupled",
+        "sharpness",
+    ],
     ["_aliases", "_check_step"],
     ["_check_grad_fn"],
 ]

@@ -230,6 +230,13 @@ METHODS: dict[str, Method] = {
         {"rho": 0.5},
     ),
     "usam": Method("USAM", _chained(ol.usam), _SAM),
+    "le_sam": Method("LE-SAM", _chained(ol.le_sam), {"budget": 0.1, "rho_max": 0.05}),
+    "xsam": Method(
+        "XSAM",
+        lambda a, run: run.chain(ol.xsam(**_ascent(a), **run.axis)),
+        {**_SAM, "alpha": 1.0, "k": 1, "rho_over_k": False},
+        _k_ascents,
+    ),
     "friendly_sam": Method(
         "Friendly SAM",
         _chained(ol.friendly_sam),

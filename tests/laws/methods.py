@@ -69,6 +69,15 @@ def scaled(h, g, w, k=1, rho=RHO):
     return gradients
 
 
+def rotated(g_1, g_2, g, alpha):
+    """XSAM's gradient: g_2 turned in its plane with e_1 + e_2, by the angle between them."""
+    moved = RHO * g / norm(g) + RHO * g_1 / norm(g_1)
+    v_0, v_1 = moved / norm(moved), g_2 / norm(g_2)
+    psi = np.arccos(np.clip(v_0 @ v_1, -1, 1))
+    first, second = np.sin((1 - alpha) * psi), np.sin(alpha * psi)
+    return norm(g_2) * (first * v_0 + second * v_1) / np.sin(psi)
+
+
 def looksam(h, g, w, t, reuse, period):
     return (reuse.sharp if t % period == 0 else reuse.plain)(h, g, w, t)
 
@@ -165,6 +174,16 @@ LAWS = {
         lambda eta: ol.wsam_decoupled(optax.sgd(eta, 0.9), eta, RHO, 0.8),
         wsam_decoupled,
         (1 / 1.9, 4),
+    ),
+    "xsam": Law(
+        chained(ol.xsam(RHO, 1.4, k=2)),
+        emits(lambda h, g, w, t: rotated(*ascent(h, g, RHO, 2), g, 1.4)),
+        (1, 2),
+    ),
+    "le_sam": Law(
+        chained(ol.le_sam(0.02, rho_max=RHO)),
+        emits(lambda h, g, w, t: ascent(h, g, min(0.02 / norm(g), RHO))[0]),
+        why_no_edge="sam's at the radius min(budget / |g|, rho_max)",
     ),
     "stable_sam": Law(
         chained(ol.stable_sam(RHO)),

@@ -51,6 +51,10 @@ def kept(n, hn, alpha):
 
 # method of rho, its limit E_0 and derivative D: E(rho) = E_0 + rho D + O(rho^2).
 LIMITS = {
+    "xsam": (
+        lambda rho: ol.xsam(rho, 1.4),
+        lambda w, g, n, h: (g, h(n) + 0.4 * orthogonal(h(n), n)),
+    ),
     "sam": (ol.sam, lambda w, g, n, h: (g, h(n))),
     "usam": (ol.usam, lambda w, g, n, h: (g, h(g))),
     "multistep": (lambda rho: ol.multistep_sam(3, rho), lambda w, g, n, h: (g, 3 * h(n))),

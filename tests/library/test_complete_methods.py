@@ -76,6 +76,23 @@ def test_a_scheduled_rho_takes_off_the_perturbation_it_put_on():
     np.testing.assert_allclose(distances, radii, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "least", "most"), [("bfloat16", 0.1, 1), ("float32", 0, 1e-4)])
+def test_weights_recovered_from_perturbed_ones_drift_in_bfloat16(dtype, least, most):
+    tx = ol.momentum_sam(optax.sgd(0.0, momentum=0.9), RHO)  # learns nothing
+    start = jax.random.normal(jax.random.key(0), (100,), dtype)
+
+    def step(carry, key):
+        params, state = carry
+        grads = jax.random.normal(key, (100,), dtype)
+        updates, state = tx.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    keys = jax.random.split(jax.random.key(1), 1000)
+    (params, state), _ = jax.lax.scan(step, (start, tx.init(start)), keys)
+    drift = jnp.abs(ol.momentum_sam_eval_params(state, params) - start).max()
+    assert least <= drift <= most
+
+
 def test_momentum_sam_keeps_no_copy_of_the_weights():
     w = jnp.ones(1000)
     size = lambda tx: sum(leaf.size for leaf in jax.tree.leaves(tx.init(w)))

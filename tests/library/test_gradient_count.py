@@ -50,6 +50,7 @@ def gradients_of_one_step(tx):
     [
         lambda k: ol.multistep_sam(k, 0.1),
         lambda k: ol.multistep_asam(k, 0.1, average=True),
+        lambda k: ol.xsam(0.1, 1.4, k),
         lambda k: ol.lookbehind_sam(k, 0.1, "adaptive"),
         lambda k: ol.lookbehind_asam(k, 0.1, 0.5, fast_optimizer=optax.adam(0.1)),
     ],
@@ -79,6 +80,8 @@ def test_switch_minibatch_costs_two_gradients_per_minibatch(k):
         ol.usam(0.1),
         ol.friendly_sam(0.1),
         ol.vasso(0.1),
+        ol.le_sam(0.1, rho_max=0.2),
+        ol.multistep(ol.rms_perturbation(0.1)),
         ol.wsam_decoupled(optax.sgd(0.1), 0.1, 0.1),
     ],
 )

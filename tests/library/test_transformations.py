@@ -220,6 +220,8 @@ def test_a_method_may_be_constructed_inside_jit(name):
         (ol.usam, (), {"rho": 0.05}),
         (ol.friendly_sam, (), {"rho": 0.05, "sigma": 0.5, "decay": 0.8}),
         (ol.vasso, (), {"rho": 0.05, "theta": 0.4}),
+        (ol.late_sam, (), {"rho": 0.05, "total_steps": 4, "fraction": 0.5}),
+        (ol.xsam, ("k",), {"rho": 0.05, "alpha": 1.4, "k": 2}),
     ],
 )
 def test_inject_hyperparams_makes_every_scalar_adjustable(factory, static, arguments):

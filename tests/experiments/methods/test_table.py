@@ -138,6 +138,8 @@ def test_every_alias_of_the_library_has_a_row():
         ("looksam:period=4", None, 1.25),
         ("ss_sam:probability=0.3", None, 1.3),
         ("late_sam:fraction=0.3", None, 1.3),
+        ("le_sam:budget=0.2", None, 2),
+        ("xsam:k=3", None, 4),
         ("ae_sam:lambda_1=0,lambda_2=0", None, 1.5),
         ("ae_lookbehind_sam:k=4,lambda_1=0,lambda_2=0", None, 3),
         ("ae_lookbehind_sam:k=4", 0.25, 2),
