@@ -33,7 +33,7 @@ CHAINED = {
     "usam": lambda: ol.usam(0.05),
     "friendly_sam": lambda: ol.friendly_sam(0.05),
     "vasso": lambda: ol.vasso(0.05, theta=0.4),
-    "late_sam": lambda: ol.late_sam(0.05, total_steps=4, fraction=0.5),
+    "late_sam": lambda: ol.late_sam(0.05, total_steps=4, fraction=0.9),
     "le_sam": lambda: ol.le_sam(0.1, rho_max=0.2),
     "xsam": lambda: ol.xsam(0.05, 1.4, k=2),
     "rms_sam": lambda: ol.multistep(ol.rms_perturbation(0.05, decay=0.9)),
