@@ -21,7 +21,7 @@ import pytest
 @pytest.fixture
 def optimized():
     """Compiles as users do, for tests of the compiled programs."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
