@@ -14,18 +14,7 @@ from experiments.methods.table import method
 
 _OUTER = "outer"  # inner_learning_rate: the config's learning_rate
 
-_CHOICES = {
-    "meta_loss": ("mean", "last"),
-    "ascent": ("behind", "fixed", "fast"),
-    "meta_step": ("adapted", "slow", "fast", "plain"),
-}
-_META = {
-    "inner_learning_rate": _OUTER,
-    "clip": 2.0,
-    "meta_loss": "mean",
-    "first_order": False,
-    "meta_step": "adapted",
-}
+_META = {"inner_learning_rate": _OUTER, "clip": 2.0}
 
 
 class Learner(NamedTuple):
@@ -34,10 +23,13 @@ class Learner(NamedTuple):
     Attributes:
       title: its usual name.
       defaults: its arguments; see :class:`~experiments.continual.meta.MetaLearner`.
+      own_method: the method that belongs to it, with its arguments in braces: what ``none`` stands
+        for. None: ``none`` is the base optimizer alone.
     """
 
     title: str
     defaults: Mapping[str, Any]
+    own_method: str | None = None
 
 
 class BoundLearner(NamedTuple):
@@ -45,12 +37,12 @@ class BoundLearner(NamedTuple):
 
     Attributes:
       name: its name in the table.
-      title: its usual name.
+      row: its row.
       arguments: all of them.
     """
 
     name: str
-    title: str
+    row: Learner
     arguments: Mapping[str, Any]
 
     @property
@@ -59,14 +51,9 @@ class BoundLearner(NamedTuple):
         return bool(self.arguments)
 
     def method(self, text: str) -> str:
-        """The method to use if the config's is ``text``.
-
-        Algorithm 4 has SAM's step on the meta loss, with the rho of the inner steps: Lookbehind-C-
-        MAML replaces ``none`` by that, unless ``meta_step=plain``.
-        """
-        own_step = "rho" in self.arguments and self.arguments["meta_step"] != "plain"
-        if own_step and method(text).name == "none":
-            return f"sam:rho={self.arguments['rho']}"
+        """The method to use if the config's is ``text``: for ``none`` the learner's own, if any."""
+        if self.row.own_method is not None and method(text).name == "none":
+            return self.row.own_method.format(**self.arguments)
         return text
 
     def meta_learner(self, learning_rate: float) -> MetaLearner:
@@ -88,16 +75,18 @@ class BoundLearner(NamedTuple):
         if not self.is_meta:
             return joint, joint
         inner = 1.0 if self.arguments.get("rho") is None else 2.0
-        meta_losses = self.arguments["k"] if self.arguments["meta_loss"] == "mean" else 1
-        meta = inner + meta_losses * joint
-        return meta, joint if self.arguments["meta_step"] == "slow" else meta
+        meta = inner + self.arguments["k"] * joint
+        return meta, meta
 
 
 LEARNERS: Mapping[str, Learner] = {
     "er": Learner("ER", {}),
     "cmaml": Learner("C-MAML", {"k": 5, **_META}),
     "lookbehind_cmaml": Learner(
-        "Lookbehind-C-MAML", {"k": 2, "rho": 0.005, "alpha": 1.0, "ascent": "behind", **_META}
+        "Lookbehind-C-MAML",
+        {"k": 2, "rho": 0.005, "alpha": 1.0, **_META},
+        # Algorithm 4: SAM's step on the meta loss, with the rho of the inner steps.
+        own_method="sam:rho={rho}",
     ),
 }
 
@@ -111,7 +100,7 @@ def learner(text: str) -> BoundLearner:
     """
     parsed = spec.parse(text)
     row = look_up("learner", parsed.name, LEARNERS)
-    bound = BoundLearner(parsed.name, row.title, spec.bind(parsed, row.defaults))
+    bound = BoundLearner(parsed.name, row, spec.bind(parsed, row.defaults))
     try:
         _check(bound.arguments)
     except ValueError as error:
@@ -120,9 +109,6 @@ def learner(text: str) -> BoundLearner:
 
 
 def _check(arguments: Mapping[str, Any]) -> None:
-    for name, choices in _CHOICES.items():
-        if name in arguments and arguments[name] not in choices:
-            raise ValueError(f"{name} must be {_either(choices)}, got {arguments[name]!r}.")
     if arguments.get("k", 1) < 1:
         raise ValueError(f"k must be an integer >= 1, got {arguments['k']}.")
     if not 0 < arguments.get("alpha", 1) <= 1:
@@ -133,7 +119,3 @@ def _check(arguments: Mapping[str, Any]) -> None:
     rate = arguments.get("inner_learning_rate", _OUTER)
     if rate != _OUTER and (isinstance(rate, str) or not rate > 0):
         raise ValueError(f"inner_learning_rate must be > 0 or {_OUTER!r}, got {rate!r}.")
-
-
-def _either(words: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"

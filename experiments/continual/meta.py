@@ -1,4 +1,4 @@
-r"""C-MAML and Lookbehind-C-MAML: the meta loss of a step and the gradients taken of it.
+r"""C-MAML and Lookbehind-C-MAML: the meta loss of a step.
 
 C-MAML (Gupta et al., 2020) adapts the weights :math:`\phi_0` to the parts :math:`b_1 \dots b_k` of
 the current batch and descends on the loss of the adapted weights on current and replayed examples
@@ -15,6 +15,8 @@ SAM's perturbation from :math:`\phi'_0 = \phi_0`, and interpolates:
   \phi'_i = \phi'_{i-1} + \rho \frac{g}{\lVert g \rVert}, \quad g = \nabla l(\phi'_{i-1}, b_i);
   \qquad \phi_i = \phi_{i-1} - \eta \nabla l(\phi'_i, b_i); \qquad
   F(\phi_0) = \tfrac1k \sum_i L(\phi_0 + \alpha (\phi_i - \phi_0), b_m)
+
+``docs/lifelong-learning.md`` has what the paper leaves open.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,28 +39,15 @@ class MetaLearner(NamedTuple):
       inner_learning_rate: eta of the inner steps.
       k: number of inner steps; the batch of n examples is divided into parts of ceil(n / k).
       clip: bound on each element of an inner descent gradient.
-      meta_loss: ``"mean"`` over the k adapted weights (La-MAML's code), or ``"last"`` (its paper).
-      first_order: whether the inner gradients are constants in the meta-gradient.
       rho: radius of the inner perturbations; None for none: C-MAML.
       alpha: interpolation of the adapted weights towards the initial ones, in (0, 1].
-      ascent: where inner perturbations start from: ``"behind"``, the last perturbed weights, as in
-        Lookbehind's Algorithm 1; ``"fixed"``, phi_0, as Algorithm 4 is printed; ``"fast"``, the
-        adapted weights, so that rho -> 0 gives C-MAML.
-      meta_step: gradient of a sharpness-aware meta step at perturbed weights: ``"adapted"``, of F
-        at phi_0 + e, SAM on the meta loss; ``"slow"``, of the plain loss at phi_0 + e, as
-        Algorithm 4 is printed; ``"fast"``, of F with e added to the adapted weights. (``"plain"``:
-        there is no such step.)
     """
 
     inner_learning_rate: float
     k: int = 5
     clip: float = 2.0
-    meta_loss: str = "mean"
-    first_order: bool = False
     rho: float | None = None
     alpha: float = 1.0
-    ascent: str = "behind"
-    meta_step: str = "adapted"
 
 
 def divide(batch: Any, k: int) -> list[Any]:
@@ -92,13 +81,11 @@ def adapted_weights(
         if learner.rho is None:
             descent_weights = fast
         else:
-            start = {"behind": behind, "fixed": params, "fast": fast}[learner.ascent]
-            e = _perturbation(learner.rho, gradient(start, part), start)
-            descent_weights = behind = optax.tree.add(start, e)
+            # phi'_i = phi'_{i-1} + e
+            e = _perturbation(learner.rho, gradient(behind, part), behind)
+            descent_weights = behind = optax.tree.add(behind, e)
         grads = optax.tree.clip(gradient(descent_weights, part), -learner.clip, learner.clip)
-        if learner.first_order:
-            grads = jax.lax.stop_gradient(grads)
-        # phi_i = phi_{i-1} - eta * g
+        # phi_i = phi_{i-1} - eta g
         fast = optax.tree.add_scale(fast, -learner.inner_learning_rate, grads)
         # phi_0 + alpha (phi_i - phi_0)
         yield optax.tree.add_scale(params, learner.alpha, optax.tree.sub(fast, params))
@@ -112,12 +99,7 @@ def _perturbation(rho: float, grads: optax.Updates, params: Params) -> Params:
 
 
 def meta_loss(
-    learner: MetaLearner,
-    loss: Loss,
-    params: Params,
-    parts: Sequence[Any],
-    meta_batch: Any,
-    offset: Params | None = None,
+    learner: MetaLearner, loss: Loss, params: Params, parts: Sequence[Any], meta_batch: Any
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """F at ``params``, with the metrics of the last adapted weights.
 
@@ -127,41 +109,8 @@ def meta_loss(
       params: phi_0.
       parts: the examples of each inner step.
       meta_batch: current and replayed examples.
-      offset: added to all adapted weights; default None: nothing.
     """
-    adapted = list(adapted_weights(learner, loss, params, parts))
-    if learner.meta_loss == "last":
-        adapted = adapted[-1:]
-    if offset is not None:
-        adapted = [optax.tree.add(weights, offset) for weights in adapted]
+    adapted = adapted_weights(learner, loss, params, parts)
     losses, metrics = zip(*(loss(weights, meta_batch) for weights in adapted), strict=True)
+    # Averaged over the inner steps, as in La-MAML's code.
     return jnp.mean(jnp.stack(losses)), metrics[-1]
-
-
-def perturbed_meta_gradient(
-    learner: MetaLearner,
-    loss: Loss,
-    params: Params,
-    parts: Sequence[Any],
-    meta_batch: Any,
-) -> Callable[[Params, jax.Array], optax.Updates]:
-    """The ``grad_fn`` of a sharpness-aware meta step from ``params``: ``meta_step`` chooses."""
-
-    def adapted(perturbed: Params, i: jax.Array) -> optax.Updates:
-        del i  # every inner step of the method stays on this batch
-        return jax.grad(
-            lambda params: meta_loss(learner, loss, params, parts, meta_batch), has_aux=True
-        )(perturbed)[0]
-
-    def slow(perturbed: Params, i: jax.Array) -> optax.Updates:
-        del i
-        return jax.grad(lambda params: loss(params, meta_batch), has_aux=True)(perturbed)[0]
-
-    def fast(perturbed: Params, i: jax.Array) -> optax.Updates:
-        del i
-        e = optax.tree.sub(perturbed, params)
-        return jax.grad(
-            lambda params: meta_loss(learner, loss, params, parts, meta_batch, e), has_aux=True
-        )(params)[0]
-
-    return {"slow": slow, "fast": fast}.get(learner.meta_step, adapted)

@@ -70,9 +70,9 @@ class ContinualRun(NamedTuple):
         """The name as the paper writes it: ``ER + SAM``, ``Lookbehind-C-MAML``."""
         title = self.method.title(self.config.optimizer)
         if not self.learner.is_meta:
-            return f"{self.learner.title} + {title}" if self.config.memory else title
+            return f"{self.learner.row.title} + {title}" if self.config.memory else title
         is_own = method(self.config.method).name == "none"
-        return self.learner.title if is_own else f"{self.learner.title} + {title}"
+        return self.learner.row.title if is_own else f"{self.learner.row.title} + {title}"
 
     def task_of(self, epoch: int) -> int:
         """The task that an epoch of the run trains, both from 0."""

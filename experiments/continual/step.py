@@ -16,7 +16,6 @@ from experiments.continual.meta import (
     Params,
     divide,
     meta_loss,
-    perturbed_meta_gradient,
 )
 from experiments.data.dataset import Examples
 from experiments.tasks.base import Metrics, Task
@@ -102,28 +101,30 @@ def train_step(
         return config.task.loss(_model(config, state, params), examples, dropout_key)
 
     params = fast_weights_of(state.params)
-    objective: Callable[..., tuple[jax.Array, Metrics]]
-    if config.meta is None:
-        objective = partial(loss, examples=joint)
-        if config.example_fraction is None:
-            grad_fn = _gradient(loss, joint)
-        else:
-            grad_fn = ol.sharpest_examples_grad_fn(
-                lambda params: config.task.example_losses(
-                    _model(config, state, params), joint, dropout_key
-                ),
-                params,
-                config.example_fraction,
-            )
-    else:
-        rows = jax.random.permutation(
-            _key(state.key, _ORDER, state.count), len(batch.examples.labels)
-        )
+    objective: Callable[[Params], tuple[jax.Array, Metrics]] = partial(loss, examples=joint)
+    if config.meta is not None:
+        order_key = _key(state.key, _ORDER, state.count)
+        rows = jax.random.permutation(order_key, len(batch.examples.labels))
         parts = divide(jax.tree.map(lambda x: x[rows], current), config.meta.k)
         objective = partial(meta_loss, config.meta, loss, parts=parts, meta_batch=joint)
-        grad_fn = perturbed_meta_gradient(config.meta, loss, params, parts, joint)
+
+    def grad_fn(params: Params, i: jax.Array) -> optax.Updates:
+        del i  # every inner step of the method stays on this batch
+        return jax.grad(objective, has_aux=True)(params)[0]
+
+    perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
+    if config.example_fraction is not None:
+        perturbed_grad_fn = ol.sharpest_examples_grad_fn(
+            lambda params: config.task.example_losses(
+                _model(config, state, params), joint, dropout_key
+            ),
+            params,
+            config.example_fraction,
+        )
     (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(params)
-    updates, opt_state = config.tx.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+    updates, opt_state = config.tx.update(
+        grads, state.opt_state, state.params, grad_fn=perturbed_grad_fn
+    )
     metrics = {"loss": value} | metrics | method_metrics(state.opt_state, opt_state)
     if isinstance(opt_state, SkipNonfiniteState):
         metrics |= {"skipped": opt_state.skipped}
@@ -136,16 +137,6 @@ def train_step(
         count=state.count + 1,
         memory=memory,
     ), metrics
-
-
-def _gradient(
-    loss: Callable[[Params, Examples], tuple[jax.Array, Metrics]], examples: Examples
-) -> Callable[[Params, jax.Array], optax.Updates]:
-    def grad_fn(params: Params, i: jax.Array) -> optax.Updates:
-        del i  # every inner step of the method stays on this batch
-        return jax.grad(loss, has_aux=True)(params, examples)[0]
-
-    return grad_fn
 
 
 def _model(config: StepConfig, state: ContinualState, params: Params) -> nnx.Module:

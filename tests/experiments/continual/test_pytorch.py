@@ -20,7 +20,7 @@ def torch_loss(params, x, y):
     return torch.nn.functional.cross_entropy(x @ params[-2] + params[-1], y)
 
 
-def torch_cmaml(first_order):
+def torch_cmaml():
     """La-MAML's loop: clamped inner steps, mean of the meta losses, clipped norm, SGD."""
     params = [
         torch.tensor(np.array(layer[name]), requires_grad=True)
@@ -35,7 +35,7 @@ def torch_cmaml(first_order):
         fast, losses = params, []
         for rows in torch.arange(10).split(10 // K):
             inner = torch_loss(fast, current[0][rows], current[1][rows])
-            grads = torch.autograd.grad(inner, fast, create_graph=not first_order)
+            grads = torch.autograd.grad(inner, fast, create_graph=True)
             fast = [w - RATE * g.clamp(-0.2, 0.2) for w, g in zip(fast, grads, strict=True)]
             losses.append(torch_loss(fast, *meta_batch))
         optimizer.zero_grad()
@@ -52,9 +52,8 @@ def batches(step):
     return points(10 + step, 10), points(20 + step, 20)
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_three_steps_of_cmaml_equal_pytorch(first_order, float64):
-    learner = MetaLearner(RATE, k=K, clip=0.2, first_order=first_order)
+def test_three_steps_of_cmaml_equal_pytorch(float64):
+    learner = MetaLearner(RATE, k=K, clip=0.2)
     tx = optax.chain(optax.clip_by_global_norm(0.3), optax.sgd(RATE))
     params = mlp(sizes=SIZES)
     state = tx.init(params)
@@ -67,7 +66,7 @@ def test_three_steps_of_cmaml_equal_pytorch(first_order, float64):
         params = optax.apply_updates(params, updates)
     for ours, theirs in zip(
         (jnp.asarray(layer[name]) for layer in params for name in "wb"),
-        torch_cmaml(first_order),
+        torch_cmaml(),
         strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
