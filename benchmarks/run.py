@@ -23,7 +23,7 @@ from benchmarks.sections import (
     translation,
 )
 from benchmarks.setups import Setup, choose_setup
-from experiments.reporting.tables import Table, update_page, write_tables
+from benchmarks.tables import Table, update_page, write_tables
 
 SECTIONS: dict[str, Callable[[Setup], Table]] = {
     "steps": step_time.measure,

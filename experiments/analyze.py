@@ -6,93 +6,135 @@ For example::
 
 Each RUN is the --workdir of a training run, opened read-only. Runs that differ only in their seed
 form a group, of which mean and standard deviation are shown. Writes analysis.json, figures and
-report.html. Training curves alone: --measures=training. The same command again resumes: results
+report.md. Training curves alone: --measures=training. The same command again resumes: results
 are kept in OUTPUT/measures.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments import cli
-from experiments.analysis import MEASURES, html
-from experiments.analysis.aggregate import (
-    Analysis,
-    aggregate,
-    as_json,
-    select_measures,
-    table,
-)
-from experiments.analysis.cache import measure_once
-from experiments.analysis.figures import save
-from experiments.analysis.groups import group_runs
-from experiments.analysis.measure import RunResult
-from experiments.analysis.options import parser
-from experiments.analysis.runs import open_run
 from experiments.configs.lookup import look_up
-from experiments.reporting.progress import Progress
-from experiments.reporting.provenance import Provenance, provenance
-from experiments.reporting.tables import markdown_table
-from experiments.storage import disk
-
-NUMBERS, REPORT, CACHE = "analysis.json", "report.html", "measures"
+from experiments.results.analysis import CACHE, REPORT, Analysis, measure_once, table, write
+from experiments.results.groups import group_runs
+from experiments.results.measures import MEASURES, SAMPLE
+from experiments.results.measures.functions import MODES
+from experiments.results.measures.measure import Option
+from experiments.results.measures.trained_run import TrainedRun, open_run
+from experiments.results.progress import Progress
+from experiments.results.table import Table
+from experiments.training.provenance import provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the runs and writes the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser(cli.plain(__doc__)).parse_args(arguments)
+    options = parser().parse_args(arguments)
     kept = f"the same command resumes, with the results in {options.output / CACHE}"
     with cli.interruption_note(lambda: kept), cli.user_errors():
-        analysis = analyze(options)
-        write(analysis, options, provenance("experiments.analyze", arguments))
+        analysis = analyze(options, arguments)
+        print(table(analysis))
+        write(analysis, options.output)
     for name, reason in analysis.skipped.items():
         print(f"Skipped: {name}: {reason}")
     print(f"Report: {options.output / REPORT}")
 
 
-def write(analysis: Analysis, options: argparse.Namespace, made: Provenance) -> None:
-    """Prints the table; writes numbers, figures and the report to ``options.output``."""
-    group_results = {name: aggregate(analysis, name, MEASURES[name]) for name in analysis.results}
-    options.output.mkdir(parents=True, exist_ok=True)
-    head, *body = table(analysis, group_results, MEASURES, options)
-    print(markdown_table([dict(zip(head, row, strict=True)) for row in body]))
-    record = as_json(analysis, group_results, options) | {"made": made._asdict()}
-    text = json.dumps(record, indent=1, allow_nan=False)
-    disk.write_text(options.output / NUMBERS, text + "\n")
-    for name, results in group_results.items():
-        for drawing in MEASURES[name].drawings if results else ():
-            save(drawing.draw(results, options), options.output, drawing.name)
-    text = html.report(analysis, group_results, MEASURES, options, made)
-    disk.write_text(options.output / REPORT, text)
-
-
-def analyze(options: argparse.Namespace) -> Analysis:
+def analyze(options: argparse.Namespace, arguments: Sequence[str]) -> Analysis:
     """Opens the runs and takes the measures."""
+    sample = {name: getattr(options, name) for name in SAMPLE}
+    where = {"epoch": options.epoch, "data_dir": options.data_dir}
     for name in options.measures or ():
         look_up("measure", name, MEASURES)
-    _check_distinct(options.runs)
-    runs = [open_run(path, options) for path in options.runs]
-    names, skipped = select_measures(MEASURES, options.measures, runs)
-    results: dict[str, dict[str, RunResult]] = {name: {} for name in names}
+    runs = [open_run(path, **sample, **where) for path in options.runs]
+    groups = group_runs(runs)
+    names, skipped = _available(options.measures, runs)
+    chosen = {name: {o: getattr(options, o) for o in MEASURES[name].options} for name in names}
+    results: dict[str, dict[Path, Table]] = {name: {} for name in names}
     todo = [(run, name) for run in runs for name in names if MEASURES[name].applies(run, runs)]
     with Progress(len(todo), "measures") as progress:
         for run, name in todo:
             progress.start(f"{run.path.name}, {name}")
-            results[name][str(run.path)] = measure_once(
-                options.output / CACHE, name, MEASURES[name], run, runs, options
+            results[name][run.path] = measure_once(
+                options.output / CACHE, name, run, runs, chosen[name], sample
             )
             progress.end()
-    return Analysis(group_runs(runs), results, skipped)
+    made = provenance("experiments.analyze", arguments)
+    return Analysis(groups, results, chosen, sample, skipped, made)
 
 
-def _check_distinct(paths: Sequence[Path]) -> None:
-    folders = [path.resolve() for path in paths]
-    for path in paths:
-        if folders.count(path.resolve()) > 1:
-            raise ValueError(f"{path} is given more than once.")
+def _available(
+    requested: Sequence[str] | None, runs: Sequence[TrainedRun]
+) -> tuple[list[str], dict[str, str]]:
+    """The measures to take, and those to skip with the reason.
+
+    Raises:
+      ValueError: if a requested measure cannot be taken.
+    """
+    reasons = {name: MEASURES[name].unavailable(runs) for name in requested or MEASURES}
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    if requested and skipped:
+        raise ValueError(
+            "; ".join(f"{name} cannot be measured: {reason}" for name, reason in skipped.items())
+        )
+    return [name for name in reasons if name not in skipped], skipped
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with an option for each one of a measure."""
+    flags = argparse.ArgumentParser(
+        prog="python -m experiments.analyze", description=cli.plain(__doc__)
+    )
+    flags.formatter_class = argparse.RawDescriptionHelpFormatter
+    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="workdir of a run")
+    flags.add_argument(
+        "--output", type=Path, default=Path("analysis"), help="folder for the results (analysis)"
+    )
+    flags.add_argument(
+        "--measures",
+        type=lambda text: text.split(","),
+        metavar="NAME,...",
+        help=f"measures to take, of {', '.join(MEASURES)}; default: all that apply",
+    )
+    flags.add_argument(
+        "--epoch",
+        type=int,
+        metavar="N",
+        help="epoch of the checkpoint; default: the newest of each run",
+    )
+    flags.add_argument(
+        "--data_dir", metavar="DIR", help="TFDS folder; default: the one of training"
+    )
+    for name, option in SAMPLE.items():
+        choices = MODES if name == "batchnorm" else None
+        flags.add_argument(f"--{name}", choices=choices, **_as_flag(option))
+    for name, measure in MEASURES.items():
+        group = flags.add_argument_group(name)
+        for each, option in measure.options.items():
+            group.add_argument(f"--{each}", **_as_flag(option))
+    return flags
+
+
+def _as_flag(option: Option) -> dict[str, Any]:
+    """Type, default and help of an option; numbers are separated by commas."""
+    kind: Callable[[str], Any] = int if option.default is None else type(option.default)
+    default = str(option.default)
+    if kind is tuple:
+        kind, default = _numbers, ",".join(map(str, option.default))
+    shown = option.help if option.default is None else f"{option.help} ({default})"
+    return {"type": kind, "default": option.default, "help": shown}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers separated by commas, such as 0.05,0.1; got {text!r}"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
 from experiments.papers.comparison.methods import DEMO, FURTHER, chosen
 from experiments.results import figures, metrics, search, stats, tables
+from experiments.results.markdown import markdown_table
 from experiments.results.metrics import FinishedRun
 from experiments.results.page import write_json
 from experiments.results.runner import share_compiled_programs
@@ -116,7 +117,7 @@ def compare(config: ConfigDict, workdir: Path) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             trained = list(pool.map(train_row, configs, configs.values()))
     baseline = next(each for each in trained if each.label == BASELINE)
-    table = tables.markdown([table_row(each, baseline) for each in trained])
+    table = markdown_table([table_row(each, baseline) for each in trained])
     disk.write_text(workdir / "results.md", table + "\n")
     records = [
         each._asdict() | {"config": each.config.to_dict(), "table": pack(each.table)}

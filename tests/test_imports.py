@@ -35,15 +35,13 @@ LIBRARY = [
 ]
 EXPERIMENTS = [
     ["storage"],
-    ["configs", "reporting"],
+    ["configs"],
     ["parallel"],
     ["data", "methods", "models"],
     ["decoding"],
     ["tasks"],
     ["training"],
-    ["analysis", "continual"],
-    ["recipes"],
-    ["campaign"],
+    ["continual"],
     ["cli"],
     ["train", "continual.__main__"],
     ["results"],

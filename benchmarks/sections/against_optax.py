@@ -10,8 +10,8 @@ from benchmarks import job as jobs
 from benchmarks.sections.compilation import compile_step
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.timing import interleaved
-from experiments.reporting.tables import Row, Table
 
 _STEPS = 5
 

@@ -9,8 +9,8 @@ import optax_lookbehind as ol
 from benchmarks import job as jobs
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.timing import Run, interleaved
-from experiments.reporting.tables import Row, Table
 
 _K = 5
 _TITLE = "Against PyTorch on the ResNet"

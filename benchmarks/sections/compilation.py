@@ -10,7 +10,7 @@ import optax_lookbehind as ol
 from benchmarks import job as jobs
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
-from experiments.reporting.tables import Row, Table
+from benchmarks.tables import Row, Table
 
 _KS = (2, 5, 20, 50)
 _ROUNDS = 3

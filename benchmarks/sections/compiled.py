@@ -19,8 +19,8 @@ from benchmarks.hlo import Counts, count
 from benchmarks.sections.compilation import temporary_memory
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.targets import TARGETS, compile_for, devices, is_available
-from experiments.reporting.tables import Row, Table
 
 _LAYERS, _WIDTH, _BATCH = 4, 4096, 24
 _NUM_WEIGHTS = _LAYERS * _WIDTH**2

@@ -14,8 +14,8 @@ from benchmarks.sections.compilation import temporary_memory
 from benchmarks.sections.compiled import METHODS
 from benchmarks.sections.step_time import SGD
 from benchmarks.setups import ACCELERATOR, Setup
+from benchmarks.tables import Row, Table
 from benchmarks.targets import compile_for, devices, is_available
-from experiments.reporting.tables import Row, Table
 
 _TARGET = "H200"
 

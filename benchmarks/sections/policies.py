@@ -17,8 +17,8 @@ from benchmarks.hlo import count
 from benchmarks.sections.compilation import temporary_memory
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.targets import TARGETS, compile_for, devices, is_available
-from experiments.reporting.tables import Row, Table
 
 _LAYERS, _WIDTH, _BATCH = 16, 1024, 64
 _NUM_WEIGHTS = _LAYERS * 8 * _WIDTH**2

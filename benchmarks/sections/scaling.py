@@ -21,8 +21,8 @@ from benchmarks.hlo import count_all_reduces
 from benchmarks.machine import keep_freed_memory
 from benchmarks.sections.step_time import RHO, SGD
 from benchmarks.setups import LAPTOP, Setup
+from benchmarks.tables import Row, Table
 from benchmarks.timing import interleaved
-from experiments.reporting.tables import Row, Table
 
 Method = Callable[..., optax.GradientTransformationExtraArgs]
 Compiled = tuple[jax.stages.Compiled, jobs.State]

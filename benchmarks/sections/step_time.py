@@ -6,8 +6,8 @@ import optax
 import optax_lookbehind as ol
 from benchmarks import job as jobs
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.timing import interleaved
-from experiments.reporting.tables import Row, Table
 
 RHO = 0.05
 SGD = optax.sgd(0.01, momentum=0.9)

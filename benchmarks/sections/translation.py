@@ -12,12 +12,12 @@ from flax import nnx
 
 import optax_lookbehind as ol
 from benchmarks.setups import Setup
+from benchmarks.tables import Row, Table
 from benchmarks.timing import Run, interleaved
 from experiments.data.text.buckets import Pairs
 from experiments.data.text.tokens import EOS
 from experiments.decoding.translate import Search, translate
 from experiments.models.sequence.transformer import Transformer
-from experiments.reporting.tables import Row, Table
 from experiments.tasks.translation import translation
 from experiments.training.state import TrainState
 from experiments.training.step import StepConfig, train_step

@@ -73,10 +73,12 @@ def styles(methods: Sequence[str]) -> list[Style]:
     return found
 
 
-def panels(titles: Sequence[str], height: float = _HEIGHT) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title, in balanced rows of at most three."""
-    rows = -(-len(titles) // 3)
-    columns = -(-len(titles) // rows)
+def panels(
+    titles: Sequence[str], height: float = _HEIGHT, columns: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, by default in balanced rows of at most three."""
+    columns = columns or -(-len(titles) // -(-len(titles) // 3))
+    rows = -(-len(titles) // columns)
     # At least 6.5 inches, to leave room for the legend below a single panel.
     figure = plt.figure(figsize=(max(_WIDTH * columns, 6.5), height * rows))
     figure.set_layout_engine("constrained", wspace=0.05, hspace=0.05)
@@ -136,11 +138,12 @@ def dots(
       label: the number and what the bars are, below the axis.
       published: name -> value and deviation in the paper, as hollow diamonds.
     """
-    for values, place, marker in (rows, 0.0, "o"), (published or {}, 0.25, "D"):
+    lower = 0.25 if any(value is not None for value, _ in rows.values()) else 0.0
+    for values, place, marker in (rows, 0.0, "o"), (published or {}, lower, "D"):
         for row, name in enumerate(rows):
             value, error = values.get(name, (None, None))
             if value is not None:
-                face, color = ("none", "0.4") if place else (_BLUE, _BLUE)
+                face, color = (_BLUE, _BLUE) if values is rows else ("none", "0.4")
                 axis.errorbar(
                     value, row + place, xerr=error, fmt=marker, color=color, markerfacecolor=face,
                     ms=5, capsize=3,

@@ -131,13 +131,20 @@ def curve(name: str) -> Metric:
     return Metric(f"{name}_curve", logged.heading, of, higher_is_better=None)
 
 
+def derived(
+    name: str, label: str, *, decimals: int = 2, higher_is_better: bool | None = True
+) -> Metric:
+    """A metric that ``Item.derive`` computes from several runs."""
+    return Metric(name, label, lambda run: None, decimals, higher_is_better)
+
+
 def measured(
     measure: str,
     name: str,
     label: str,
     *,
     called: str | None = None,
-    at: Mapping[str, float] | Callable[[Table], Table] | None = None,
+    at: Callable[[Table], Value] = lambda rows: rows,
     scale: float = 1.0,
     decimals: int = 4,
     higher_is_better: bool | None = False,
@@ -149,19 +156,27 @@ def measured(
       name: a metric of that measure.
       label: heading, with the unit.
       called: its name in the item's table; by default ``name``.
-      at: coordinates of the number, or a function that selects rows; by default the whole curve.
+      at: ``rows -> number or rows``, what to take of a curve; by default all of it.
       scale: factor on the values.
       decimals: digits behind the point in tables.
       higher_is_better: direction of an improvement.
     """
 
     def of(run: FinishedRun) -> Value:
-        rows = run.measures[measure].where(metric=name)
-        if callable(at):
-            return [{**row, "value": scale * row["value"]} for row in at(rows)]
-        if at is None:
-            return [{**row, "value": scale * row["value"]} for row in rows]
-        (row,) = rows.where(**at)
-        return scale * row["value"]
+        value = at(run.measures[measure].where(metric=name))
+        if value is None or isinstance(value, (int, float)):
+            return value and scale * value
+        return [{**row, "value": scale * row["value"]} for row in value]
 
     return Metric(called or name, label, of, decimals, higher_is_better)
+
+
+def place(index: int, column: str) -> Callable[[Table], float]:
+    """For ``at``: the value at the coordinate of that index, in ascending order."""
+    return lambda rows: sorted(rows, key=lambda row: row[column])[index]["value"]
+
+
+def only(rows: Table) -> float:
+    """For ``at``: the value of a metric that is one number."""
+    (row,) = rows
+    return row["value"]

@@ -9,11 +9,25 @@ from typing import Any
 import numpy as np
 
 from experiments.results import figures, tables
-from experiments.results.item import Item, Result, ResultRow, Row, evaluate
+from experiments.results.item import Item, Result, ResultRow, evaluate
+from experiments.results.markdown import markdown_table
 from experiments.results.metrics import Metric
-from experiments.results.runs import changed_keys
+from experiments.results.row import Row
 from experiments.results.table import pack, unpack
 from experiments.storage import disk
+from experiments.training import run_dir
+
+STEP_LENGTH = (
+    "The rows have the same learning rate, but a step of Lookbehind is about k * alpha times as "
+    "long as one of SAM; and at the same rho its gradients are taken up to k * rho away. A "
+    "difference to Lookbehind can be due to either: with k = 2 its sign turns against SAM and ASAM "
+    "with twice the rho (`lookbehind.figure6` at scale laptop). `comparison.frontier` has each "
+    "method at a learning rate and rho chosen for it."
+)
+_NOT_TRAINED = (
+    "Rows that did not train (test accuracy more than 10 points below that of SGD on the same "
+    "data) are compared with nothing and not drawn."
+)
 
 
 def write(result: Result, folder: Path) -> list[Path]:
@@ -27,7 +41,14 @@ def write(result: Result, folder: Path) -> list[Path]:
     if not result.rows:
         return [page]
     write_json(json_file, as_json(result))
+    if not _has_figure(result):
+        return [json_file, page]
     return [json_file, page, *figures.save(result.item.draw(result), folder, result.name)]
+
+
+def _has_figure(result: Result) -> bool:
+    """Whether a row trained: the others are not drawn."""
+    return any(each.trained and len(each.table) for each in result.rows)
 
 
 def read(name: str, item: Item, scale: str, folder: Path) -> Result:
@@ -44,16 +65,10 @@ def read(name: str, item: Item, scale: str, folder: Path) -> Result:
         (saved,) = [each for each in record["rows"] if each["params"] == params] or [None]
         if saved is None:
             raise ValueError(f"{file} has no row with the parameters {params}; run it again.")
-        rows.append(
-            ResultRow(
-                row,
-                "",
-                unpack(saved["values"]),
-                saved["gradients_per_step"],
-                tuple(saved["diverged"]),
-            )
-        )
-    return evaluate(name, item, scale, record["date"], rows)
+        table = unpack(saved["values"])
+        diverged = tuple(saved["diverged"])
+        rows.append(ResultRow(row, table, saved["gradients_per_step"], diverged, saved["trained"]))
+    return evaluate(Result(name, item, scale, record["date"], rows))
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -72,11 +87,13 @@ def as_json(result: Result) -> dict[str, Any]:
         "limits": item.limits.get(result.scale, ""),
         "rows": [
             {
+                "panel": item.heading(each.row.params),
                 "label": each.label,
                 "params": each.row.params,
-                "config": changed_keys(each.row.config),
+                "config": run_dir.identity(each.row.config),
                 "gradients_per_step": each.gradients_per_step,
                 "diverged": each.diverged,
+                "trained": each.trained,
                 "published": each.row.published,
                 "values": pack(each.table),
                 "summary": _summaries(each, item.metrics),
@@ -91,27 +108,46 @@ def as_json(result: Result) -> dict[str, Any]:
 def markdown(result: Result) -> str:
     """Tables of all scalar metrics, the published numbers, and the notes."""
     item = result.item
-    command = f"`python -m experiments.reproduce {result.name} --scale={result.scale}`"
     lines = [f"# {result.name}: {item.title}", ""]
     if result.rows:
         seeds = sorted({len(each.table.distinct("seed")) for each in result.rows})
         counts = "1 seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
         lines += [
             f"Scale `{result.scale}`, {counts}, {result.date}. Mean ± sample standard deviation "
-            f"over seeds. Written by {command}.",
-            "",
-            f"![{result.name}]({result.name}.svg)",
+            f"over seeds. Written by `{_command(result, seeds[-1])}`.",
             "",
         ]
+    if _has_figure(result):
+        lines += [f"![{result.name}]({result.name}.svg)", ""]
     for heading, rows in result.panels.items():
         lines += [f"## {heading}", "", _table(result, rows), ""]
+    if not all(each.trained for each in result.rows):
+        lines += [_NOT_TRAINED, ""]
+    if any(_step_lengths_differ(rows) for rows in result.panels.values()):
+        lines += [STEP_LENGTH, ""]
     lines += _published(result)
     if item.limits.get(result.scale):
         lines += ["## Limits of this scale", "", item.limits[result.scale], ""]
     if item.choices:
-        lines += ["## Choices where the paper is silent", ""]
+        lines += ["## Choices, and differences from the paper", ""]
         lines += [f"- {choice}" for choice in item.choices] + [""]
     return "\n".join(lines)
+
+
+def _command(result: Result, seeds: int) -> str:
+    """The command that makes this result, with the number of seeds if it is not the item's."""
+    words = ["python -m experiments.reproduce", result.name, f"--scale={result.scale}"]
+    if seeds != result.item.seeds[result.scale]:
+        words.append(f"--seeds={seeds}")
+    return " ".join(words)
+
+
+def _step_lengths_differ(rows: Sequence[ResultRow]) -> bool:
+    """Whether Lookbehind and another method are compared at the same learning rate of SGD."""
+    configs = [each.row.config for each in rows]
+    methods = {config.method for config in configs}
+    rates = {config.learning_rate for config in configs if config.optimizer == "sgd"}
+    return len(methods) > 1 and "lookbehind" in " ".join(methods) and len(rates) == 1
 
 
 def write_json(file: Path, record: Any) -> None:
@@ -139,10 +175,10 @@ def _table(result: Result, rows: Sequence[ResultRow]) -> str:
     metrics = [m for m in item.metrics if _is_scalar(m, rows)]
     has_published = any(each.row.published for each in rows)
     has_gradients = any(each.gradients_per_step for each in rows)
-    compares = any(each.against for each in rows)
+    compares = any(each.difference for each in rows)
     entries = []
     for each in rows:
-        entry = {"method": each.label}
+        entry = {"method": each.label if each.trained else f"{each.label} (did not train)"}
         entry |= {metric.label: _mean_std(each, metric) for metric in metrics}
         if has_published:
             entry["published"] = _published_value(each.row)
@@ -154,7 +190,7 @@ def _table(result: Result, rows: Sequence[ResultRow]) -> str:
             p = each.difference and each.difference.p
             entry["p (paired t-test)"] = tables.DASH if p is None else f"{p:.2g}"
         entries.append(entry)
-    return tables.markdown(entries)
+    return markdown_table(entries)
 
 
 def _is_scalar(metric: Metric, rows: Sequence[ResultRow]) -> bool:
@@ -174,10 +210,8 @@ def _mean_std(each: ResultRow, metric: Metric) -> str:
 
 
 def _difference(each: ResultRow, decimals: int) -> str:
-    if each.against is None:
-        return tables.DASH
     if each.difference is None:
-        return f"not compared with {each.against}"
+        return tables.DASH
     return f"{tables.difference(each.difference, decimals)} against {each.against}"
 
 
@@ -195,7 +229,7 @@ def _published(result: Result) -> list[str]:
     headings = dict.fromkeys(item.heading(row.params) for row in missing)
     blank = dict.fromkeys(headings, tables.DASH)
     filled = [{"published": label, **blank, **entry} for label, entry in entries.items()]
-    return ["## Published", "", tables.markdown(filled), ""]
+    return ["## Published", "", markdown_table(filled), ""]
 
 
 def _published_value(row: Row) -> str:

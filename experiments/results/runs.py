@@ -1,16 +1,16 @@
 """Runs on disk: a run is its config, and its folder follows from the config."""
 
-import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from experiments.configs import base, continual, translation
-from experiments.methods import spec
 from experiments.methods.table import method
 from experiments.results.cost import gradients
 from experiments.results.metrics import FinishedRun
@@ -20,7 +20,6 @@ from experiments.training.checkpoints import kept_epochs, read_history
 
 DIVERGED = "diverged.json"  # written in place of results if the loss is not finite
 _SCORES = "continual.json"  # of lifelong learning, at the end of a run
-_DIGITS = 10  # of the hash
 
 
 class Run(NamedTuple):
@@ -46,14 +45,6 @@ class Run(NamedTuple):
         """Whether it stopped with a loss that is not finite."""
         return (self.path / DIVERGED).exists()
 
-    @property
-    def epochs_done(self) -> int:
-        """Epochs logged so far; 0 if the log is missing or unreadable."""
-        try:
-            return len(run_dir.read_lines(self.path / run_dir.METRICS))
-        except (FileNotFoundError, ValueError):
-            return 0
-
     def read(self, measures: Mapping[str, Table]) -> FinishedRun:
         """What is on disk of the finished run, with the tables of its measures."""
         history = run_dir.read_lines(self.path / run_dir.METRICS)
@@ -66,10 +57,20 @@ class Run(NamedTuple):
 
     def command_line(self) -> str:
         """The command that does this run, for a shell."""
-        module, file, _ = _command(self.config)
-        changed = changed_keys(self.config)
-        flags = [f"--config.{key}={_flag_value(value)}" for key, value in changed.items()]
-        words = ["python", "-m", module, f"--config=experiments/configs/{file}.py", *flags]
+        setup: ModuleType = base
+        if is_lifelong(self.config):
+            setup = continual
+        elif self.config.task == "translation":
+            setup = translation
+        mine, default = (json.loads(c.to_json()) for c in (self.config, setup.get_config()))
+        flags = [
+            f"--config.{key}={_flag_value(value)}"
+            for key, value in sorted(mine.items())
+            if value != default[key]
+        ]
+        module = "experiments.continual" if setup is continual else "experiments.train"
+        file = f"experiments/configs/{setup.__name__.rpartition('.')[2]}.py"
+        words = ["python", "-m", module, f"--config={file}", *flags]
         return shlex.join([*words, f"--workdir={self.path}"])
 
 
@@ -80,6 +81,7 @@ def run_of(
     *,
     data_dir: str | None = None,
     minibatches: int | None = None,
+    draws_data: bool = False,
 ) -> Run:
     """The run of a config with one seed.
 
@@ -89,6 +91,7 @@ def run_of(
       root: the folder of all runs.
       data_dir: folder of the prepared datasets; None for the config's.
       minibatches: minibatches of an epoch, if known, for the size of the run.
+      draws_data: whether the seed also draws subset, held-out part, folds and wrong labels.
     """
     config = config.copy_and_resolve_references()
     # One spelling of each method, on the command line and in the folder's name.
@@ -97,42 +100,15 @@ def run_of(
         config.switch = tuple((epoch, str(method(text))) for epoch, text in config.switch)
     if data_dir is not None:
         config.data_dir = data_dir
+    if draws_data:
+        config.data_seed = seed
     size = 1.0 if minibatches is None else gradients(config, minibatches)
-    return Run(config, root / _folder_name(config), size)
+    return Run(config, root / run_dir.run_name(config), size)
 
 
 def is_lifelong(config: ConfigDict) -> bool:
     """Whether the run learns a stream of tasks."""
     return "learner" in config
-
-
-def changed_keys(config: ConfigDict) -> dict[str, Any]:
-    """The keys of a config that differ from the defaults of its config file."""
-    *_, defaults = _command(config)
-    mine, others = (json.loads(c.to_json()) for c in (config, defaults))
-    return {key: value for key, value in sorted(mine.items()) if value != others.get(key)}
-
-
-def _command(config: ConfigDict) -> tuple[str, str, ConfigDict]:
-    """Module, config file and defaults of the command that does a run."""
-    if is_lifelong(config):
-        return "experiments.continual", "continual", continual.get_config()
-    if "max_tokens" in config:
-        return "experiments.train", "translation", translation.get_config()
-    return "experiments.train", "base", base.get_config()
-
-
-def _folder_name(config: ConfigDict) -> str:
-    """Readable prefix and a hash of the keys that differ from the defaults.
-
-    A new key with a default changes no folder, nor do keys that may change when a run resumes.
-    """
-    changed = changed_keys(config)
-    identity = {key: value for key, value in changed.items() if key not in run_dir.RESUMABLE_KEYS}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    words = [config.get(key) for key in ("dataset", "model", "method")]
-    prefix = spec.file_name("-".join(str(word) for word in words if word))[:80]
-    return f"{prefix}-seed{config.seed}-{digest}"
 
 
 def _is_finished(path: Path, config: ConfigDict) -> bool:
@@ -153,3 +129,27 @@ def _flag_value(value: Any) -> str:
     if isinstance(value, list):  # switch: a tuple of pairs
         return repr(tuple(tuple(v) if isinstance(v, list) else v for v in value))
     return str(value)
+
+
+def hours(missing: Iterable[Run], finished: Iterable[Run]) -> float | None:
+    """Hours that runs will take, by the time of finished ones with the same model and data.
+
+    None if there is no such run for one of them. The time includes compilation and evaluation.
+    """
+    seconds: dict[tuple, float] = defaultdict(float)
+    gradients: dict[tuple, float] = defaultdict(float)
+    for run in finished:
+        if (run.path / run_dir.TIMING).exists():
+            seconds[_speed_class(run)] += run_dir.total_seconds(run.path)
+            gradients[_speed_class(run)] += run.size
+    total = 0.0
+    for run in missing:
+        if _speed_class(run) not in gradients:
+            return None
+        total += run.size * seconds[_speed_class(run)] / gradients[_speed_class(run)]
+    return total / 3600
+
+
+def _speed_class(run: Run) -> tuple:
+    keys = ("dataset", "model", "batch_size", "max_tokens", "dtype")
+    return tuple(run.config.get(key) for key in keys)

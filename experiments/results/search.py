@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import base
 from experiments.configs.base import with_changes
-from experiments.results.item import method_string
+from experiments.results.row import method_string
 from experiments.results.runner import execute
 from experiments.results.runs import Run, run_of
 from experiments.storage import disk
@@ -127,11 +127,6 @@ def choose(config: ConfigDict, candidates: Sequence[Candidates], root: Path) -> 
     ]
 
 
-def draws(seed: int) -> dict[str, int]:
-    """The config's keys with which a seed draws everything random, the data included."""
-    return {"seed": seed, "data_seed": seed}
-
-
 def write(file: Path, choices: Sequence[Choice]) -> None:
     """Writes the choices and all their trials."""
     records = [
@@ -166,9 +161,10 @@ def _score(
     for seed in seeds:
         for each, row in zip(candidates, trials, strict=True):
             for trial in row:
-                keys = changes(each.method, each.fixed, trial.setting) | draws(seed)
-                keys |= {"validation": HELD_OUT, "save_every": config.epochs}
-                runs.append((trial, run_of(with_changes(config, keys), seed, root)))
+                keys = {"validation": HELD_OUT, "save_every": config.epochs}
+                keys |= changes(each.method, each.fixed, trial.setting)
+                run = run_of(with_changes(config, keys), seed, root, draws_data=True)
+                runs.append((trial, run))
     execute([run for _, run in runs])
     for trial, run in runs:
         score = 0.0 if run.diverged else run.read({}).history[-1]["val_accuracy"]

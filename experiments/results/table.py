@@ -5,9 +5,11 @@ parameters (``method``, ``rho``, ``k``, ...) and the coordinate of a curve (``ep
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from experiments.results import stats
 
@@ -125,6 +127,15 @@ class Table:
         return *places, means
 
 
+def series(metric: str, values: ArrayLike, **coordinates: Iterable[float]) -> list[Entry]:
+    """Rows of a metric: a number, or an array with a coordinate for each of its axes."""
+    places = product(*(np.asarray(list(axis)).tolist() for axis in coordinates.values()))
+    return [
+        {"metric": metric, **dict(zip(coordinates, place, strict=True)), "value": value}
+        for place, value in zip(places, np.ravel(values).tolist(), strict=True)
+    ]
+
+
 def pack(table: Table) -> dict[str, dict[str, list]]:
     """The rows of one config in a short form for JSON: metric -> column -> list of values.
 
@@ -133,15 +144,27 @@ def pack(table: Table) -> dict[str, dict[str, list]]:
     packed = {}
     for metric in table.distinct("metric"):
         rows = table.where(metric=metric)
-        columns = dict.fromkeys(key for row in rows for key in row if key not in ("metric", "run"))
+        columns = dict.fromkeys(key for row in rows for key in row)
+        for key in ("metric", "run", "value"):
+            columns.pop(key, None)
+        columns["value"] = None  # the last one
         packed[metric] = {column: [row.get(column) for row in rows] for column in columns}
     return packed
 
 
 def unpack(packed: Mapping[str, Mapping[str, Sequence]]) -> Table:
-    """The inverse of :func:`pack`."""
+    """The inverse of :func:`pack`; a value that is not a number in JSON is NaN."""
     return Table(
-        {"metric": metric, **dict(zip(columns, values, strict=True))}
+        {"metric": metric, **dict(zip(columns, values, strict=True)), "value": _number(values[-1])}
         for metric, columns in packed.items()
         for values in zip(*columns.values(), strict=True)
     )
+
+
+def concatenate(tables: Iterable[Table]) -> Table:
+    """All rows of the tables."""
+    return Table(row for table in tables for row in table)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

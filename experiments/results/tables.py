@@ -1,30 +1,11 @@
-"""Markdown tables of results, and how numbers are written in them."""
-
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""How numbers, deviations and differences are written in tables."""
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tabulate import tabulate
 
 from experiments.results.stats import Difference, summary
 
 DASH = "-"  # a number that a row does not have
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of rows by heading; columns of text are left-aligned."""
-    headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    cells = [[_text(row.get(heading, "")) for heading in headings] for row in rows]
-    # Every string is final: tabulate would parse "1.50" as a number and print 1.5.
-    return tabulate(
-        cells,
-        headings,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=[_alignment(column) for column in zip(*cells, strict=True)],
-    )
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -60,17 +41,8 @@ def two_digits(values: ArrayLike) -> str:
 
 
 def difference(found: Difference, decimals: int) -> str:
-    """A signed mean difference with its 95% interval, if it has one."""
-    text = f"{found.mean:+.{decimals}f}"
-    if found.interval is not None:
-        low, high = found.interval
-        text += f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
-    return text
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
-
-
-def _alignment(column: Sequence[str]) -> str:
-    return "right" if any(re.match(r"[-+]?[\d.]", cell) for cell in column) else "left"
+    """A signed mean difference with its 95% interval; a dash in brackets if it has none."""
+    if found.interval is None:
+        return f"{found.mean:+.{decimals}f} [{DASH}]"
+    low, high = found.interval
+    return f"{found.mean:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"

@@ -14,8 +14,8 @@ from experiments.configs.defaults import defaults
 from experiments.configs.validation import check_ranges
 from experiments.methods.spec import file_name
 from experiments.methods.table import method
-from experiments.reporting.provenance import installed_versions
 from experiments.storage import disk
+from experiments.training.provenance import installed_versions
 
 CONFIG, VERSIONS, METRICS, TIMING = "config.json", "versions.json", "metrics.jsonl", "timing.jsonl"
 EVENTS, CHECKPOINTS = "events", "checkpoints"

@@ -16,22 +16,23 @@ NUMBER = r"[+-]?\d+\.\d+ (?:± \d+\.\d+|\[[^\]]*\])"
 
 
 @cache
-def cells(result):
-    return json.loads((DOCS / "results" / "laptop" / f"{result}.json").read_text())["cells"]
+def rows_of(result):
+    return json.loads((DOCS / "results" / "laptop" / f"{result}.json").read_text())["rows"]
 
 
-def values(result, row, column, quantity):
-    """One number for each seed: ``quantity``, ``quantity[2]`` or the mean of ``quantity[0:10]``."""
+def values(result, label, panel, metric):
+    """One number for each seed: ``metric``, ``metric[2]`` or the mean of ``metric[0:10]``."""
     (found,) = [
-        cell["statistics"]
-        for cell in cells(result)
-        if cell["row"] == row and column in cell["column"]
+        row["values"] for row in rows_of(result) if row["label"] == label and panel in row["panel"]
     ]
-    name, start, stop = re.fullmatch(r"(\w+)(?:\[(\d+)(?::(\d+))?\])?", quantity).groups()
-    numbers = np.array(found[name]["values"])
-    if start is not None:
-        numbers = numbers[:, int(start) : int(stop or int(start) + 1)].mean(axis=1)
-    return dict(zip(found[name]["seeds"], numbers, strict=True))
+    name, start, stop = re.fullmatch(r"(\w+)(?:\[(\d+)(?::(\d+))?\])?", metric).groups()
+    by_seed = {}
+    for seed, value in zip(found[name]["seed"], found[name]["value"], strict=True):
+        by_seed.setdefault(seed, []).append(value)
+    if start is None:
+        return {seed: value for seed, (value,) in by_seed.items()}
+    part = slice(int(start), int(stop or int(start) + 1))
+    return {seed: np.mean(curve[part]) for seed, curve in by_seed.items()}
 
 
 def number(result, rows, quantity, decimals):
@@ -84,7 +85,7 @@ def test_every_number_on_the_page_has_a_source():
 
 def test_no_compared_row_is_one_that_did_not_train():
     for _, _, result, rows, _ in ROWS:
-        names, _, column = rows.partition(" @ ")
+        names, _, panel = rows.partition(" @ ")
         for name in names.split(" minus "):
-            for cell in cells(result):
-                assert cell["trained"] or cell["row"] != name or column not in cell["column"]
+            for row in rows_of(result):
+                assert row["trained"] or row["label"] != name or panel not in row["panel"]

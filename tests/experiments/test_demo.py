@@ -1,6 +1,6 @@
 """The demo's table from the runs of two seeds."""
 
-import pytest
+import json
 
 from experiments import demo
 from experiments.results.table import Table
@@ -45,12 +45,23 @@ def test_every_method_has_its_chosen_setting_and_sgd_is_also_run_at_the_rate_of_
     assert rows[demo.CONTROL] == {"method": "none", "learning_rate": 0.04}
 
 
-@pytest.mark.slow
-def test_the_demo_writes_table_and_figure(config, tmp_path, monkeypatch, capsys):
+def test_the_demo_ends_with_a_table_and_a_figure(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "SEEDS", 2)
-    config.update(epochs=2, train_examples=256)
+    kept = {label: demo.rows()[label] for label in (demo.CONTROL, "SGD", "AE-Lookbehind-SAM")}
+    monkeypatch.setattr(demo, "rows", lambda: kept)
+    config.epochs = 1
     demo.compare(config, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "results.json", "results.md", "curves.png", "curves.svg"
-    }  # fmt: skip
-    assert "| AE-Lookbehind-SAM" in (tmp_path / "results.md").read_text()
+    out = capsys.readouterr().out
+    table = (tmp_path / "results.md").read_text()
+    assert table in out
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [row[0] for row in cells] == list(kept)
+    assert [row[1] for row in cells[1:]] == [
+        "rate 0.005, weight decay 0.02",
+        "rate 0.01, k = 2, rho = 0.8, alpha = adaptive",
+    ]
+    assert [row[3] == "" for row in cells] == [False, True, False]  # differences to SGD
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results[0]["table"]["test_accuracy_curve"]["seed"] == [0, 1]
+    assert str(tmp_path / "curves.png") in out
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -4,6 +4,7 @@ import json
 
 from experiments import analyze, train
 from experiments.configs import digits
+from experiments.results.measures.trained_run import open_run
 
 # Name to what is changed in the config. The last one has other data.
 CHANGES = {
@@ -34,6 +35,11 @@ def train_runs(folder):
     for name in CHANGES:
         train.main(config_of(name), folder / name)
     return {name: folder / name for name in CHANGES}
+
+
+def opened(path, **options):
+    """A run opened on the data of a quick analysis."""
+    return open_run(path, examples=512, test_examples=100, **options)
 
 
 def analysis_of(runs, output, *flags):

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.results import figures, tables
+from experiments.results import figures
+from experiments.results.markdown import markdown_table
 
 _SHOWN = {  # row -> method, for its color
     "SGD": "none",
@@ -40,7 +41,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    return tables.markdown(
+    return markdown_table(
         [
             {
                 "method": row["name"],

@@ -4,6 +4,7 @@ import pytest
 
 from experiments.results import search
 from experiments.results.search import Candidates, Choice, Trial, choose
+from experiments.training import run_dir
 
 
 @pytest.fixture
@@ -23,6 +24,8 @@ def test_the_best_setting_on_held_out_images_is_chosen_and_a_second_call_trains_
     first, *others = choice.trials
     assert choice.setting == first.setting
     assert set(first.scores) == set(search.SEEDS)  # the best quarter: one of four
+    saved = [run_dir.read_config(path) for path in (tmp_path / "runs").glob("digits*")]
+    assert {(c.seed, c.data_seed) for c in saved} == {(seed, seed) for seed in search.SEEDS}
     assert [set(trial.scores) for trial in others] == [set(search.SEEDS[:1])] * 3
     assert first.scores[search.SEEDS[0]] >= max(t.scores[search.SEEDS[0]] for t in others)
     monkeypatch.setattr("experiments.train.run", None)
@@ -35,10 +38,6 @@ def test_every_method_must_have_the_same_budget(small, tmp_path):
     fewer = Candidates("sam", {"rho": RATES[:2]})
     with pytest.raises(ValueError, match=r"as many settings.*'none': 4, 'sam': 2"):
         choose(small, [SGD, fewer], tmp_path)
-
-
-def test_a_seed_draws_labels_subset_and_split_too():
-    assert search.draws(7) == {"seed": 7, "data_seed": 7}
 
 
 def test_keys_of_the_config_and_arguments_of_the_method():

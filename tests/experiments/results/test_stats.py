@@ -81,6 +81,8 @@ def test_not_worse_needs_the_one_sided_interval_above_minus_the_margin():
         stats.not_worse(differences, 0)
 
 
-def test_a_row_has_trained_if_every_seed_has():
-    assert stats.trained([60.0, 90.0], 50.0)
-    assert not stats.trained([40.0, 90.0], 50.0)
+def test_a_row_has_trained_if_its_mean_reaches_the_threshold():
+    assert stats.trained([40.0, 60.0], 50.0)
+    assert not stats.trained([40.0, 59.0], 50.0)
+    assert stats.trained([0.0], None)
+    assert stats.trained([], 50.0)

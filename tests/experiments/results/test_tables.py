@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.results import tables
+from experiments.results.markdown import markdown_table
 from experiments.results.stats import paired
 
 ROWS = [{"model": "ResNet", "ms": 12.3456, "k": 2}, {"model": "ViT", "ms": 1.5, "note": "1.50"}]
@@ -13,7 +14,7 @@ def cells(line):
 
 
 def test_numbers_are_rounded_and_columns_of_text_are_left_aligned():
-    heading, rule, *rows = tables.markdown(ROWS).splitlines()
+    heading, rule, *rows = markdown_table(ROWS).splitlines()
     assert cells(heading) == ["model", "ms", "k", "note"]
     assert [cell.endswith(":") for cell in cells(rule)] == [False, True, True, True]
     assert [cells(row) for row in rows] == [
@@ -44,4 +45,4 @@ def test_two_significant_digits_of_the_deviation(values, text):
 def test_a_difference_has_its_sign_and_interval():
     # 15 ± 12.706 * 5, Student's t with one degree of freedom
     assert tables.difference(paired([10.0, 20.0]), 2) == "+15.00 [-48.53, +78.53]"
-    assert tables.difference(paired([-1.0]), 1) == "-1.0"
+    assert tables.difference(paired([-1.0]), 1) == "-1.0 [-]"

@@ -8,12 +8,11 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-from experiments import analyze, train
-from experiments.analysis.runs import open_run
+from experiments import train
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.setup import make_run
 from experiments.training.state import weights_of
-from tests.support.analyzed_runs import QUICK
+from tests.support.analyzed_runs import opened
 from tests.support.training import first_batches, start
 
 RHO = 0.5
@@ -88,8 +87,7 @@ def test_an_analysis_measures_the_weights_without_the_perturbation(momentum_conf
     with Checkpoints(tmp_path / "run" / "checkpoints") as saved:
         state = saved.restore(trainer.abstract_state).state
     np.testing.assert_allclose(distance(state), RHO, rtol=1e-4)
-    options = analyze.parser().parse_args([str(tmp_path / "run"), *QUICK.split()])
-    measured = open_run(tmp_path / "run", options).params
+    measured = opened(tmp_path / "run").params
     assert_close(measured, jax.device_get(weights_of(state)))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert np.isfinite(json.loads(lines[-1])["test_loss"])

@@ -1,1 +1,0 @@
-"""The measures of `python -m experiments.analyze`, one file each."""

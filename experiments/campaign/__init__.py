@@ -1,1 +1,0 @@
-"""The runs of recipes: their folders and cost, their execution, and the collection of results."""

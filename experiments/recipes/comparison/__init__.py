@@ -1,1 +1,0 @@
-"""Comparisons of this project's own, in no paper."""

@@ -1,0 +1,209 @@
+"""An analysis: measures of given runs, averaged over seeds, as a report, figures and JSON."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.methods.table import method
+from experiments.results import figures, tables
+from experiments.results.groups import RunGroup
+from experiments.results.markdown import markdown_table
+from experiments.results.measures import MEASURES
+from experiments.results.measures.measure import Drawing, Group, Number, Options
+from experiments.results.measures.trained_run import TrainedRun
+from experiments.results.page import to_json_types, write_json
+from experiments.results.table import Table, concatenate, pack, unpack
+from experiments.storage import disk
+from experiments.training import run_dir
+from experiments.training.provenance import Provenance
+
+NUMBERS, REPORT, CACHE = "analysis.json", "report.md", "measures"
+_MANY_GROUPS = 4  # more are rows of the table, not columns
+
+
+class Analysis(NamedTuple):
+    """The results of all measures.
+
+    Attributes:
+      groups: the runs, grouped by config.
+      results: measure -> folder of a run -> its table; a measure may not apply to a run.
+      options: measure -> its options.
+      sample: what was measured on, as keyword arguments of ``open_run``.
+      skipped: measures that could not be taken -> reason.
+      made: how the analysis was made.
+    """
+
+    groups: Sequence[RunGroup]
+    results: Mapping[str, Mapping[Path, Table]]
+    options: Mapping[str, Options]
+    sample: Options
+    skipped: Mapping[str, str]
+    made: Provenance
+
+    def measured(self, name: str) -> list[Group]:
+        """The groups that have results of a measure."""
+        methods = [method(group.runs[0].config.method).name for group in self.groups]
+        found = []
+        for group, style in zip(self.groups, figures.styles(methods), strict=True):
+            runs = [run for run in group.runs if run.path in self.results[name]]
+            if runs:
+                table = concatenate(
+                    self.results[name][run.path].with_columns(seed=run.config.seed) for run in runs
+                )
+                found.append(Group(group.name, style, table))
+        return found
+
+
+def measure_once(
+    folder: Path,
+    name: str,
+    run: TrainedRun,
+    runs: Sequence[TrainedRun],
+    options: Options,
+    sample: Options,
+) -> Table:
+    """The table of a measure of a run: read from ``folder``, or computed and written there.
+
+    A stored result counts only for the same run, checkpoints, options and sample, and, for measures
+    that compare runs, the same other runs.
+    """
+    measure = MEASURES[name]
+    key = {
+        "measure": name,
+        "run": str(run.path.resolve()),
+        "config": run_dir.identity(run.config),
+        "epochs": [run.checkpoint.epoch, *run.kept_epochs],
+        "options": to_json_types({**options, **sample}),
+        "runs": [str(other.path.resolve()) for other in runs] if measure.compares_runs else None,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    file = folder / f"{name}-{digest}.json"
+    with suppress(FileNotFoundError, ValueError):  # there is none, or it is damaged
+        return unpack(run_dir.read_json(file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, pack(measure.compute(run, runs, **options)))
+    return unpack(run_dir.read_json(file))
+
+
+def write(analysis: Analysis, folder: Path) -> None:
+    """Writes the report, the figures and all numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / NUMBERS, as_json(analysis))
+    for name, drawing in _drawings(analysis):
+        figure = drawing.draw(analysis.measured(name), analysis.options[name])
+        figures.save(figure, folder, drawing.name)
+    disk.write_text(folder / REPORT, report(analysis))
+
+
+def table(analysis: Analysis) -> str:
+    """All numbers: a row for each and a column for each group, or with many groups transposed."""
+    entries: dict[str, dict[str, str]] = {group.name: {} for group in analysis.groups}
+    for group in analysis.groups:
+        entries[group.name]["seeds"] = ", ".join(str(run.config.seed) for run in group.runs)
+        epochs = sorted({run.checkpoint.epoch for run in group.runs})
+        entries[group.name]["epochs"] = ", ".join(map(str, epochs))
+    headings = ["seeds", "epochs"]
+    for name, options in analysis.options.items():
+        for number in MEASURES[name].numbers(options):
+            found = {g.label: _mean_and_std(g.table, number) for g in analysis.measured(name)}
+            if any(found.values()):
+                headings.append(number.heading)
+                for label, text in found.items():
+                    entries[label][number.heading] = text
+    filled = {
+        group: {heading: entry.get(heading) or tables.DASH for heading in headings}
+        for group, entry in entries.items()
+    }
+    if len(filled) > _MANY_GROUPS:
+        return markdown_table([{"": group, **entry} for group, entry in filled.items()])
+    return markdown_table(
+        [{"": h, **{group: entry[h] for group, entry in filled.items()}} for h in headings]
+    )
+
+
+def report(analysis: Analysis) -> str:
+    """The report as Markdown; its figures are next to it."""
+    lines = ["# How flat are the minima?", "", _setting(analysis), "", table(analysis), ""]
+    for name, drawing in _drawings(analysis):
+        note = drawing.note(analysis.options[name])
+        lines += [f"## {drawing.title}", "", f"![{drawing.title}]({drawing.name}.svg)", ""]
+        lines += [f"{drawing.caption} {note}", ""]
+    lines += [f"Skipped: {name}: {reason}.\n" for name, reason in analysis.skipped.items()]
+    lines += ["## Runs", ""]
+    lines += [
+        f"- {group.name}, seed {run.config.seed}: `{run.path}`, epoch {run.checkpoint.epoch}"
+        for group in analysis.groups
+        for run in group.runs
+    ]
+    return "\n".join([*lines, "", str(analysis.made), ""])
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """Every number, by run, and how it was made."""
+    return {
+        "made": analysis.made._asdict(),
+        "sample": analysis.sample,
+        "options": analysis.options,
+        "skipped": analysis.skipped,
+        "groups": [
+            {"name": group.name, "runs": [str(run.path) for run in group.runs]}
+            for group in analysis.groups
+        ],
+        "runs": [
+            {
+                "path": str(run.path),
+                "group": group.name,
+                "config": run_dir.identity(run.config),
+                "seed": run.config.seed,
+                "epoch": run.checkpoint.epoch,
+                "kept_epochs": run.kept_epochs,
+                "m": run.m,
+                "measures": {
+                    name: pack(by_run[run.path])
+                    for name, by_run in analysis.results.items()
+                    if run.path in by_run
+                },
+            }
+            for group in analysis.groups
+            for run in group.runs
+        ],
+    }
+
+
+def _drawings(analysis: Analysis) -> list[tuple[str, Drawing]]:
+    """The figures of the measures that have results, with the measure's name."""
+    return [
+        (name, d)
+        for name, by_run in analysis.results.items()
+        if by_run
+        for d in MEASURES[name].drawings
+    ]
+
+
+def _mean_and_std(measured: Table, number: Number) -> str:
+    values = list(number.by_seed(measured).values())
+    return tables.two_digits(values) if values else ""
+
+
+def _setting(analysis: Analysis) -> str:
+    """Data and settings of the measurements, in sentences."""
+    runs = [run for group in analysis.groups for run in group.runs]
+    subjects = sorted({f"{run.config.model} on {run.config.dataset}" for run in runs})
+    shapes = sorted({run.batches.examples.labels.shape for run in runs})
+    train = " or ".join(f"{n * m} ({n} minibatches of m = {m})" for n, m in shapes)
+    test = " or ".join(map(str, sorted({len(run.data.test.labels) for run in runs})))
+    mode = {"running": "the checkpoint's running", "batch": "each minibatch's"}
+    sentences = [
+        f"{len(runs)} runs in {len(analysis.groups)} groups: {', '.join(subjects)}.",
+        f"Measured on {train} training examples, not augmented, with the labels of training, and "
+        f"on {test} test examples under noise. BatchNorm uses "
+        f"{mode[analysis.sample['batchnorm']]} statistics unless noted otherwise. The runs of a "
+        "group differ only in their seed: numbers and lines are means over seeds, ± and bands one "
+        "standard deviation.",
+    ]
+    if len({m for _, m in shapes}) > 1:
+        sentences.append("Groups with different m cannot be compared: set one with --m.")
+    return " ".join(sentences)
