@@ -1,13 +1,10 @@
 """Cost of runs in minibatch gradients."""
 
-from collections import Counter
-from functools import cache
-
 from ml_collections import ConfigDict
 
 from experiments.continual.learners import learner
 from experiments.methods.table import method
-from experiments.training.method_switch import methods_by_epoch
+from experiments.training.phases import read_phases
 
 
 def gradients(config: ConfigDict, minibatches: int) -> float:
@@ -19,14 +16,12 @@ def gradients(config: ConfigDict, minibatches: int) -> float:
     """
     if "learner" in config:
         return config.epochs * minibatches * config.glances * _continual_gradients(config)
-    epochs = Counter(methods_by_epoch(config))
-    return sum(n * minibatches * _per_minibatch(name) for name, n in epochs.items())
-
-
-@cache  # the same few methods are looked up thousands of times
-def _per_minibatch(name: str) -> float:
-    bound = method(name)
-    return bound.gradients_per_step() / bound.minibatches
+    phases = read_phases(config)
+    ends = [*(phase.start for phase in phases[1:]), config.epochs]
+    return sum(
+        (end - start) * minibatches * bound.gradients_per_step() / bound.minibatches
+        for (start, bound), end in zip(phases, ends, strict=True)
+    )
 
 
 def _continual_gradients(config: ConfigDict) -> float:

@@ -14,8 +14,7 @@ from experiments import models
 from experiments.cli import parse_config
 from experiments.configs.validation import check_ranges
 from experiments.methods.optimizers import read_optimizer
-from experiments.methods.table import method
-from experiments.training.method_switch import methods_by_epoch
+from experiments.training.phases import read_phases
 
 ROOT = Path(__file__).parents[2]
 SHAPES = {"digits": (8, 1, 10), "cifar10": (32, 3, 10), "cifar100": (32, 3, 100)}
@@ -61,12 +60,11 @@ def test_a_documented_command_can_be_built(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     config, _ = parse_config(["train", *COMMANDS[command]], "digits", flags.FlagValues())
     check_ranges(config)
-    methods = methods_by_epoch(config)
+    methods = [phase.method for phase in read_phases(config)]
     if config.task != "classification":
         return
     shape = SHAPES.get(config.dataset, (config.image_size, 3, 1000))
     params = params_of(config.model, *shape, config.dtype)
-    for text in dict.fromkeys(methods):
-        chosen = method(text)
+    for chosen in methods:
         tx = chosen.build(read_optimizer(config), 10)
         jax.eval_shape(lambda w, tx=tx, row=chosen.row: tx.init(row.wrap_params(w)), params)

@@ -9,7 +9,6 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.data import Examples
-from experiments.methods.table import method
 from experiments.results.measures import data
 from experiments.results.measures.functions import (
     Architecture,

@@ -10,12 +10,13 @@ from flax import nnx
 
 from experiments import models, papers, reproduce
 from experiments.continual.learners import learner
+from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.papers.setting import EXAMPLES
 from experiments.results.collect import plan
 from experiments.results.cost import gradients
 from experiments.results.item import SCALES, reference
-from experiments.training.method_switch import methods_by_epoch
+from experiments.training.phases import read_phases
 
 SHAPES = {"digits": (8, 1), "cifar10": (32, 3), "cifar100": (32, 3), "imagenet2012": (224, 3)}
 ALL = [(name, scale) for name in papers.ITEMS for scale in SCALES]
@@ -77,7 +78,7 @@ def test_models_and_methods_of_all_rows_build_and_have_a_cost(name, scale):
         assert gradients(config, row.minibatches) > 0
         if config.task == "classification":
             assert build_model(config.model, config.dataset)
-            texts |= set(methods_by_epoch(config))
+            texts |= {str(phase.method) for phase in read_phases(config)}
         elif "learner" in config:
             bound = learner(config.learner)
             texts.add(bound.method(config.method))
@@ -85,7 +86,7 @@ def test_models_and_methods_of_all_rows_build_and_have_a_cost(name, scale):
         else:
             texts.add(config.method)
     for text in texts:
-        tx = method(text).build(rows(name, scale)[0].config, 10)
+        tx = method(text).build(read_optimizer(rows(name, scale)[0].config), 10)
         assert isinstance(tx, optax.GradientTransformation)
 
 
@@ -96,7 +97,7 @@ def test_updates_of_every_method_have_the_shapes_of_the_weights():
     grads = {"norm": {"scale": np.ones(3, np.float32)}, "kernel": np.ones((2, 3), np.float32)}
     for text in texts:
         bound = method(text)
-        tx, params = bound.build(config, 10), bound.row.wrap_params(grads)
+        tx, params = bound.build(read_optimizer(config), 10), bound.row.wrap_params(grads)
 
         def step(params, tx=tx):
             grad_fn = lambda params, i: params
