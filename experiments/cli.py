@@ -17,6 +17,7 @@ from experiments.configs import base
 from experiments.configs.lookup import load_config, setups, unknown
 from experiments.methods import spec
 from experiments.methods.table import METHODS
+from experiments.storage.disk import user_path
 from experiments.training import run_dir
 from experiments.training.checkpoints import progress_of
 from experiments.training.interrupts import Interrupted, interruption_note, interruptions
@@ -84,7 +85,7 @@ def run(
         with user_errors():
             before()
         with interruptions():  # set after `before`: the connection to other hosts sets its own
-            main(flags.FLAGS["config"].value, Path(workdir) if workdir else None)
+            main(flags.FLAGS["config"].value, user_path(workdir) if workdir else None)
 
     app.run(call_main, flags_parser=parse)
 
@@ -119,7 +120,11 @@ def parse_config(
                 "string: --config.method=sam:rho=0.05."
             )
     config_flags.DEFINE_config_dict("config", config, sys_argv=argv, flag_values=values)
-    return config, values(argv)[1:]
+    positional = values(argv)[1:]
+    for key, value in config.items():
+        if isinstance(value, str) and value.startswith("~"):  # bash leaves it behind --config.key=
+            config[key] = str(user_path(value))
+    return config, positional
 
 
 def _help(default: str) -> str:

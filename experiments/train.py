@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from experiments import cli, models
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
-from experiments.storage.lock import exclusive
+from experiments.storage.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.interrupts import postponed
@@ -73,7 +73,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
     trainer, pipeline = make_run(config)
     with ExitStack() as stack:
         if multihost.is_main_process():
-            stack.enter_context(exclusive(workdir))
+            stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
         folder = workdir / run_dir.CHECKPOINTS
         checkpoints = stack.enter_context(

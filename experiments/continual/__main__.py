@@ -18,7 +18,7 @@ from experiments import cli
 from experiments.continual import results
 from experiments.continual.setup import ContinualRun, abstract_state, make_run
 from experiments.continual.train import train
-from experiments.storage.lock import exclusive
+from experiments.storage.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.loggers import Logger, RunLogger
@@ -39,7 +39,7 @@ def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool
     with cli.resumable(workdir, config.epochs), cli.user_errors():
         run_dir.check_config(workdir, config)
         run = make_run(config)
-        with exclusive(workdir):
+        with only_writer(workdir):
             run_dir.write_config(workdir, config)
             history = _train(run, workdir, show_progress)
             result = results.write(run, history, workdir)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.configs.lookup import import_function, unknown
+from experiments.data.check import check_dataset
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.images import cifar, digits, tiny_imagenet
 from experiments.data.splits import flip_labels, hold_out, refold, shrink, take
@@ -80,8 +81,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 def load_encoded(name: str, data_dir: str | None = None) -> Dataset:
     """Like :func:`load`, but images may be encoded: select examples first, then :func:`decode`."""
     dataset = find(name)(data_dir)
-    if not isinstance(dataset, Dataset):
-        raise ValueError(f"dataset {name!r} must return a Dataset, got {type(dataset).__name__}.")
+    check_dataset(name, dataset)
     return dataset
 
 

@@ -30,3 +30,8 @@ def write_text(path: Path, text: str) -> None:
     """Replaces the content of a file, or makes one, as :func:`replacing` does."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def user_path(text: str) -> Path:
+    """The path that a user has typed: ``~`` is the home folder, also in ``--flag=~/runs``."""
+    return Path(text).expanduser()

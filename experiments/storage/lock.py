@@ -1,10 +1,17 @@
 """The lock on a folder: one process at a time writes into it."""
 
 import errno
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        "experiments runs on Linux and macOS; on Windows use it in WSL. (The library, "
+        "optax_lookbehind, has no such limit.)"
+    ) from error
 
 LOCK = ".lock"
 # File systems that cannot lock; two processes in one folder go unnoticed there.
@@ -40,7 +47,7 @@ def try_lock(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def exclusive(workdir: Path) -> Iterator[None]:
+def only_writer(workdir: Path) -> Iterator[None]:
     """Locks a workdir as long as the context lasts, unless this process has locked it already.
 
     Raises:

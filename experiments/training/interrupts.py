@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: how they end a command, and where a run stops for them."""
+"""Signals of users and schedulers: how they end a command, and where a run stops for them."""
 
 import os
 import signal
@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 
 import jax
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C, a terminal that closes, and what schedulers send before a time limit.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM has arrived; notes that are added to it are printed."""
+    """A signal to stop has arrived; notes that are added to it are printed."""
 
     def __init__(self, signum: int):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -22,7 +23,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptions() -> Iterator[None]:
-    """Ends the program with one line and exit code 130 for SIGINT, 143 for SIGTERM.
+    """Ends the program with one line and exit code 128 + signal: 130 for SIGINT, 143 for SIGTERM.
 
     The code within can add where it stopped, and how to resume, with ``add_note``. A second signal
     ends the program at once.
@@ -89,4 +90,5 @@ def postponed() -> Iterator[Callable[[], Interrupted | None]]:
 
 def _set_handlers(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     for signum in _SIGNALS:
-        signal.signal(signum, handler)
+        if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # under nohup
+            signal.signal(signum, handler)

@@ -3,8 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from absl import flags
+
+from experiments import cli
+from experiments.storage.disk import user_path
 
 
 @pytest.fixture
@@ -118,3 +123,11 @@ def test_a_mistake_ends_with_one_line_and_exit_code_1(answers, line):
     assert code == 1, output
     assert MISTAKES[line] in output
     assert len(output.splitlines()) == 1, output
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    command = ["train", "--config.data_dir=~/data", "--config.pretrained=~/vit.npz"]
+    config, _ = cli.parse_config(command, "digits", flags.FlagValues())
+    assert (config.data_dir, config.pretrained) == ("/home/me/data", "/home/me/vit.npz")
+    assert user_path("~/runs/x") == Path("/home/me/runs/x")

@@ -87,6 +87,8 @@ class Archive(NamedTuple):
                 if not len(labels):
                     raise ValueError("no examples")
                 parts.append((images, labels))
+            except _OtherContentsError as error:
+                raise ValueError(f"{path} is not a file of the archive: {error}.") from error
             except Exception as error:  # what pickle and NumPy raise for damaged files
                 raise ValueError(f"{path} is damaged: {error}.") from error
         images, labels = (np.concatenate(x) for x in zip(*parts, strict=True))
@@ -104,6 +106,8 @@ def find(name: str, data_dir: Path) -> Archive | None:
         for path in (data_dir / version.folder, data_dir / version.archive, data_dir):
             if path.exists() and path.name in (version.folder, version.archive):
                 return Archive(path, version)
+        if all((data_dir / file).is_file() for file in (*version.train, *version.test)):
+            return Archive(data_dir, version)  # unpacked into a folder of another name
     return None
 
 
@@ -124,7 +128,11 @@ def _parse(contents: bytes, label: bytes | tuple[int, int]) -> tuple[np.ndarray,
     """Images ``[example, 32, 32, 3]`` and labels of one file."""
     if isinstance(label, bytes):
         batch = _Unpickler(io.BytesIO(contents), encoding="bytes").load()
-        pixels, labels = batch[b"data"], np.array(batch[label], np.int32)
+        # Files that Python 3 has saved again have text as keys.
+        batch = {key.encode() if isinstance(key, str) else key: x for key, x in batch.items()}
+        if missing := {b"data", label} - batch.keys():
+            raise _OtherContentsError(f"it has no {', '.join(key.decode() for key in missing)}")
+        pixels, labels = np.asarray(batch[b"data"]), np.array(batch[label], np.int32)
     else:
         position, num_labels = label
         records = np.frombuffer(contents, np.uint8).reshape(-1, num_labels + _PIXELS)
@@ -133,17 +141,34 @@ def _parse(contents: bytes, label: bytes | tuple[int, int]) -> tuple[np.ndarray,
     return np.ascontiguousarray(images), labels
 
 
+class _OtherContentsError(Exception):
+    """An intact file with something else in it."""
+
+
+def _frombuffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+
+
+def _scalar(dtype: np.dtype, value: bytes) -> Any:
+    return np.frombuffer(value, dtype)[0]
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads dictionaries of arrays only: a pickle could otherwise run any code."""
 
     _ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
         ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("numpy._core.multiarray", "scalar"): _scalar,
+        ("numpy._core.numeric", "_frombuffer"): _frombuffer,  # protocol 5
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
+        # Bytes in protocol 2; without any, and with some.
+        ("__builtin__", "bytes"): lambda: b"",
+        ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} does not belong in this file")
-        return self._ALLOWED[module, name]
+        key = module.replace("numpy.core.", "numpy._core."), name  # as NumPy 1 has written it
+        if key not in self._ALLOWED:
+            raise _OtherContentsError(f"{module}.{name} does not belong in this file")
+        return self._ALLOWED[key]

@@ -40,9 +40,15 @@ def central_box(width: int, height: int, fraction: float = _EVALUATED) -> Box:
     return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
 
-def decode(encoded: bytes) -> Image.Image:
-    """Opens an encoded image in RGB."""
-    return Image.open(io.BytesIO(encoded)).convert("RGB")
+def decode(encoded: bytes, name: str = "") -> Image.Image:
+    """Opens an encoded image in RGB; raises a ValueError with its name if it cannot be read."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(encoded))
+        if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        return image.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow raises both
+        raise ValueError(f"The image {name} cannot be read: {error}.") from error
 
 
 def resized(image: Image.Image, box: Box, size: int) -> np.ndarray:

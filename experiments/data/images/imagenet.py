@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from experiments.data.dataset import PADDING, Examples
 from experiments.data.images import crops
@@ -177,14 +178,18 @@ def _shard(
     return mine.batch(batch_size // shards.shard_count)
 
 
+def _decode(element: Mapping[str, Any]) -> Image.Image:
+    return crops.decode(element["image"], f"{NAME} {element.get('file_name', '')}".strip())
+
+
 def _train_example(element: Mapping[str, Any], rng: np.random.Generator, *, size: int) -> Examples:
-    image = crops.decode(element["image"])
+    image = _decode(element)
     crop = crops.resized(image, crops.random_box(*image.size, rng), size)
     flip = rng.random() < 0.5
     return Examples(crop[:, ::-1] if flip else crop, np.int32(element["label"]))
 
 
 def _eval_example(index: int, element: Mapping[str, Any], *, examples: int, size: int) -> Examples:
-    image = crops.decode(element["image"])
+    image = _decode(element)
     center = crops.resized(image, crops.central_box(*image.size), size)
     return Examples(center, np.int32(element["label"] if index < examples else PADDING))

@@ -169,6 +169,36 @@ def test_a_pickle_runs_no_code(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def resave(path, protocol, text_keys):
+    """Saves an official file again, as Python 3 does, with NumPy's integers as labels."""
+    saved = pickle.loads(path.read_bytes(), encoding="bytes")
+    saved = {(k.decode() if text_keys else k): v for k, v in saved.items()}
+    saved = {k: list(np.array(v)) if isinstance(v, list) else v for k, v in saved.items()}
+    path.write_bytes(pickle.dumps(saved, protocol=protocol))
+
+
+@pytest.mark.parametrize("text_keys", [False, True])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("name", CLASSES)
+def test_files_that_python_3_has_saved_again_are_read(name, protocol, text_keys, tmp_path):
+    folder = unpack(tmp_path, name, "python")
+    for path in folder.iterdir():
+        resave(path, protocol, text_keys)
+    assert_read(name, tmp_path)
+
+
+def test_a_folder_of_another_name_is_read(tmp_path):
+    folder = unpack(tmp_path, "cifar10", "python").rename(tmp_path / "mine")
+    assert_read("cifar10", folder)
+
+
+def test_an_intact_file_with_other_contents_is_not_called_damaged(tmp_path):
+    path = unpack(tmp_path, "cifar10", "python") / "test_batch"
+    path.write_bytes(pickle.dumps({"images": [], "labels": []}))
+    with pytest.raises(ValueError, match=f"{path} is not a file of the archive: it has no data"):
+        data.load("cifar10", str(tmp_path))
+
+
 @pytest.mark.parametrize("cut", [0, -1])
 def test_a_truncated_npz_file_raises_with_its_path(cut, tmp_path):
     path = save_npz(tmp_path, "cifar10")

@@ -1,13 +1,15 @@
 """ImageNet from a directory of TFDS: a tiny one, written here, read by the real code."""
 
+import io
 import json
 
 import grain
 import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
-from experiments.data.images import imagenet
+from experiments.data.images import crops, imagenet
 from tests.support.tfds_datasets import imagenet_example, shade, write_tfds
 
 
@@ -144,3 +146,27 @@ def test_invalid_splits_raise(data_dir, options, message):
 def test_impossible_batch_sizes_raise(splits, batch_size, processes, message):
     with pytest.raises(ValueError, match=f"batch_size must be {message}"):
         train_batches(splits, batch_size, processes=processes)
+
+
+def encoded(image, kind="PNG"):
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def test_photographs_of_every_kind_are_read_in_rgb():
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    kinds = {"CMYK": "JPEG", "L": "JPEG", "RGBA": "PNG", "P": "PNG", "1": "PNG"}
+    for mode, kind in kinds.items():
+        assert np.shape(crops.decode(encoded(image.convert(mode), kind))) == (12, 9, 3)
+    deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    read = np.asarray(crops.decode(encoded(deep)))
+    np.testing.assert_array_equal(read, np.repeat(pixels[..., :1], 3, axis=2))
+
+
+def test_a_truncated_photograph_is_named():
+    file = encoded(Image.fromarray(np.zeros((300, 300, 3), np.uint8)), "JPEG")
+    element = {"image": file[: len(file) // 2], "label": 3, "file_name": "n01440764_1.JPEG"}
+    with pytest.raises(ValueError, match=r"imagenet2012 n01440764_1\.JPEG cannot be read"):
+        imagenet._train_example(element, np.random.default_rng(0), size=16)

@@ -9,11 +9,13 @@ import pytest
 from experiments import analyze, cli
 from experiments.training.interrupts import Interrupted, interruptions, postponed
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
+
 
 @pytest.fixture(autouse=True)
 def _handlers():
     """Those of before, which a test may have changed."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.getsignal(each) for each in SIGNALS}
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
@@ -22,11 +24,19 @@ def _handlers():
 def test_a_signal_ends_the_program_with_its_exit_code(monkeypatch, capsys):
     codes = []
     monkeypatch.setattr("os._exit", codes.append)
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in SIGNALS:
         with interruptions():
             signal.raise_signal(signum)
-    assert codes == [130, 143]
-    assert capsys.readouterr().err == "stopped by SIGINT\nstopped by SIGTERM\n"
+    assert codes == [130, 143, 129, 128 + signal.SIGUSR1, 128 + signal.SIGXCPU]
+    names = capsys.readouterr().err.splitlines()
+    assert names == [f"stopped by SIG{name}" for name in ("INT", "TERM", "HUP", "USR1", "XCPU")]
+
+
+def test_nohup_keeps_a_run_going_when_its_terminal_closes():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruptions(), postponed():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_what_was_printed_before_is_flushed(monkeypatch):
