@@ -26,11 +26,15 @@ def data():
     return jax.tree.map(lambda x: x[0], batches(number=1, size=32))
 
 
-def run(name, params):
-    """The names that a recipe defines."""
-    scope = {"example_losses": example_losses, "params": params, "first_tail_class": 2}
+def run(name, params, losses=example_losses, changes=()):
+    """The names that a recipe defines, with changes of its hyperparameters."""
+    scope = {"example_losses": losses, "params": params, "first_tail_class": 2}
+    block = RECIPES[name]
+    for before, after in dict(changes).items():
+        assert before in block
+        block = block.replace(before, after)
     exec(PREAMBLE, scope)
-    exec(compile(RECIPES[name], f"{PAGE.name}, {name}", "exec"), scope)
+    exec(compile(block, f"{PAGE.name}, {name}", "exec"), scope)
     return scope
 
 
@@ -62,10 +66,17 @@ def test_a_recipe_trains(name, data):
     scope = run(name, network()[0])
     step, state = step_of(scope)
     params, step = scope["params"], jax.jit(step)
-    before = classification_loss(params, data)
+    before = loss_without_adversary(scope, params, data)
     for _ in range(20):
         params, state = step(params, state, data)
-    assert classification_loss(params, data) < 0.9 * before
+    assert loss_without_adversary(scope, params, data) < 0.9 * before
+
+
+def loss_without_adversary(scope, params, data):
+    """The loss of the weights, of adapters that of the merged ones."""
+    if "merged" in scope:
+        params = scope["merged"](params.get("main", params))
+    return classification_loss(params, data)
 
 
 def after_one_step(name, data):
@@ -171,3 +182,70 @@ def test_a_clip_in_front_changes_methods_that_use_the_plain_gradients_length(mak
     plain = one_update(optax.chain(make(0.05), optax.sgd(0.1)), params, data)
     front = one_update(clipped_in_front(make(0.05)), params, data)
     assert optax.tree.norm(optax.tree.sub(plain, front)) > 0.001 * optax.tree.norm(plain)
+
+
+def test_the_radius_falls_with_the_learning_rate(data):
+    scope = run("rho follows the learning rate", network()[0])
+    assert scope["rho"](0) == pytest.approx(0.05)
+    assert scope["rho"](500) == pytest.approx(0.03)
+    assert scope["rho"](1000) == pytest.approx(0.01)
+    expected = optax.chain(ol.gsam(0.05), optax.sgd(0.1))
+    args = scope["params"], data
+    assert_close(one_update(scope["tx"], *args), one_update(expected, *args))
+
+
+def test_a_random_direction_has_the_length_rho(data):
+    scope = run("random direction", network()[0])
+    result, (key, *_) = scope["step"](scope["params"], scope["state"], data)
+    draw = jax.random.split(jax.random.key(0))[1]
+    noise = optax.tree.random_like(draw, scope["params"], jax.random.normal)
+    g_s = grad(perturbed(scope["params"], noise), data)
+    assert_close(result, descend(scope["params"], g_s))
+    assert key != jax.random.key(0)
+
+
+def test_the_ascent_along_muon_is_orthogonal_in_matrices_and_zero_elsewhere(data):
+    scope = run("ascent along Muon's direction", network()[0])
+    params = scope["params"]
+    rule = ol.masked_perturbation(scope["muon"], scope["matrices"])
+    g = grad(params, data)
+    e, _ = rule.update(g, rule.init(params), params)
+    np.testing.assert_allclose(optax.tree.norm(e), 0.05, rtol=1e-4)
+    for layer in ("hidden", "out"):
+        assert not e[layer]["b"].any()
+        u, s, v = np.linalg.svd(g[layer]["w"], full_matrices=False)
+        u = u * (s > 1e-5 * s[0])  # the logits' gradients sum to zero
+        cosine = np.sum(e[layer]["w"] * (u @ v)) / np.linalg.norm(e[layer]["w"])
+        assert cosine / np.linalg.norm(u @ v) > 0.95
+
+
+def test_flat_lora_follows_the_gradient_at_noisy_merged_weights(data):
+    scope = run("Flat-LoRA", network()[0])
+    base, params, (_, optimizer_state) = scope["base"], scope["params"], scope["state"]
+    params = params | {"b": jax.random.normal(jax.random.key(5), params["b"].shape)}
+    result, _ = scope["step"](params, (jnp.int32(40), optimizer_state), data)
+    w = base["hidden"]["w"] + params["a"] @ params["b"]
+    draw = jax.random.normal(jax.random.fold_in(jax.random.key(1), 40), w.shape)
+    std = 0.05 * (1 - np.cos(0.4 * np.pi)) / 2 * np.sqrt(np.mean(np.square(w), axis=0))
+    g = grad(base | {"hidden": base["hidden"] | {"w": w + std * draw}}, data)["hidden"]["w"]
+    expected = {
+        "a": params["a"] - 0.5 * g @ params["b"].T,
+        "b": params["b"] - 0.5 * params["a"].T @ g,
+    }
+    assert_close(result, expected)
+
+
+def test_the_adversary_of_bi_lora_ascends_within_its_ball(data):
+    scope = run("Bi-LoRA", network()[0])
+    first, state = scope["step"](scope["params"], scope["state"], data)
+    params, base = scope["params"], scope["base"]
+    g = grad(base, data)["hidden"]["w"]  # b is zero: a does not move
+    assert_close(first["main"]["b"], -0.5 * params["main"]["a"].T @ g)
+    a, b = params["adversary"]["a"], 0.1 * params["adversary"]["a"].T @ g
+    factor = min(1, np.sqrt(0.05 / np.linalg.norm(a @ b)))
+    assert_close(first["adversary"], {"a": factor * a, "b": factor * b})
+    params = first
+    for _ in range(20):
+        params, state = scope["step"](params, state, data)
+    length = np.linalg.norm(params["adversary"]["a"] @ params["adversary"]["b"])
+    np.testing.assert_allclose(length, 0.05, rtol=1e-4)

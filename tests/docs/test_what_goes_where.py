@@ -254,6 +254,43 @@ def test_the_average_is_of_the_weights_after_the_update(batch):
     assert_equal(scope["params"], reference(batch))
 
 
+def test_swa_is_the_mean_of_the_weights(batch):
+    scope = prepare("SWA", batch)
+    seen = [scope["params"]]
+    for _ in range(STEPS):
+        exec(CALL, scope)
+        scope["average"], scope["averaged"] = scope["after_update"](
+            scope["params"], scope["average"], scope["averaged"]
+        )
+        seen.append(scope["params"])
+    assert_equal(scope["average"], jax.tree.map(lambda *w: sum(w) / len(w), *seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("Muon", optax.contrib.muon(0.02)),
+        ("schedule-free", optax.contrib.schedule_free(optax.sgd(0.1), 0.1, b1=0.9)),
+    ],
+)
+def test_other_optimizers_get_the_gradient_at_the_perturbed_weights(name, optimizer, batch):
+    scope = prepare(name, batch)
+    w = scope["params"]
+    state, update = optimizer.init(w), jax.jit(optimizer.update)
+    for _ in range(STEPS):
+        exec(CALL, scope)
+        updates, state = update(sam_gradient(w, batch), state, w)
+        w = optax.apply_updates(w, updates)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), scope["params"], w
+    )
+    if name == "schedule-free":
+        # The average x, from the trained y = b1 x + (1 - b1) z.
+        x = jax.tree.map(lambda y, z: (y - 0.1 * z) / 0.9, w, state.z)
+        evaluated = scope["weights_to_evaluate"](scope["params"], scope["state"])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), evaluated, x)
+
+
 def test_the_check_prints_nothing_for_a_right_setup(batch, capsys):
     scope = prepare("clipping", batch)
     exec(CHECK, scope | {"grads": scope["grad_fn"](scope["params"], 0).grads})
