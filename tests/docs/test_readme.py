@@ -104,7 +104,7 @@ def test_the_lines_on_hyper_parameters_and_lookahead_run():
 
 
 def test_the_guide_to_many_devices_runs():
-    _, mapped, micro = code_blocks("docs/many-devices.md")
+    _, mapped, micro, _ = code_blocks("docs/many-devices.md")
     params = network()[0]
     batch = jax.tree.map(lambda x: x[0], batches(number=1, size=128))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
