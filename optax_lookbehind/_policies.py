@@ -135,7 +135,8 @@ def periodic_policy(period: int) -> Policy:
 
       params, state, loss = train_step(params, state, batch, sharp=step % period == 0)
 
-    The state is then the same as with the branch.
+    The state is then the same as with the branch. Fewer sharp steps want a larger rho, about in
+    proportion to the period: the SAM of MosaicML's composer has rho = 0.5 at a period of 10.
 
     Args:
       period: an integer >= 1; 1 is every step.
