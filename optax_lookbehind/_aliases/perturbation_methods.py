@@ -24,8 +24,8 @@ def sam_on(
     and shifts of the normalization layers and False elsewhere; good radii are larger than SAM's.
     (A callable needs ``static_args=("mask",)`` under :func:`optax.inject_hyperparams`.)
 
-    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = |Mv|^2; see
-    there.
+    Edge of stability: :func:`~optax_lookbehind.sharpness.response` with c = 1, d = ``|Mv|^2``;
+    see there.
 
     Args:
       rho: radius of SAM's ball, > 0, in the units of the weights; or an Optax schedule.
