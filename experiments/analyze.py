@@ -26,6 +26,7 @@ from experiments.results.measures.measure import Option
 from experiments.results.measures.trained_run import TrainedRun, open_run
 from experiments.results.progress import Progress
 from experiments.results.table import Table
+from experiments.storage.disk import user_path
 from experiments.training.provenance import provenance
 
 
@@ -89,9 +90,12 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m experiments.analyze", description=cli.plain(__doc__)
     )
     flags.formatter_class = argparse.RawDescriptionHelpFormatter
-    flags.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="workdir of a run")
+    flags.add_argument("runs", nargs="+", type=user_path, metavar="RUN", help="workdir of a run")
     flags.add_argument(
-        "--output", type=Path, default=Path("analysis"), help="folder for the results (analysis)"
+        "--output",
+        type=user_path,
+        default=Path("analysis"),
+        help="folder for the results (analysis)",
     )
     flags.add_argument(
         "--measures",

@@ -26,6 +26,7 @@ from experiments.results.markdown import markdown_table
 from experiments.results.measuring import take_all
 from experiments.results.runner import execute, share_compiled_programs
 from experiments.results.runs import Run, hours
+from experiments.storage.disk import user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -151,14 +152,14 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--runs",
-        type=Path,
+        type=user_path,
         default=Path("runs/reproduce"),
         metavar="DIR",
         help="folder of all runs (%(default)s)",
     )
     flags.add_argument(
         "--output",
-        type=Path,
+        type=user_path,
         default=Path("runs/results"),
         metavar="DIR",
         help="folder of the results, with a subfolder for each scale (%(default)s)",

@@ -35,6 +35,7 @@ from experiments.training.metrics import (
     advice,
     best_epoch,
 )
+from experiments.training.phases import read_phases
 from experiments.training.save_schedule import every
 from experiments.training.setup import make_run, seed_keys
 from experiments.training.state import TrainState
@@ -104,6 +105,8 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             raise
     if multihost.is_main_process() and show_progress:
         print(summary(trainer, history, workdir))
+        for _, method in read_phases(config):
+            print(f"  {method.setting(config.optimizer, config.learning_rate)}")
     return history
 
 

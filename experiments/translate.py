@@ -18,6 +18,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.cli import interruptions, plain, user_errors
+from experiments.storage.disk import user_path
 from experiments.tasks.bleu import score
 from experiments.tasks.translation_setup import load_text, make_model, translate_text
 from experiments.training import run_dir
@@ -30,9 +31,13 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m experiments.translate", description=plain(__doc__)
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("workdir", type=Path, help="folder of a run of the translation task")
-    parser.add_argument("--input", type=Path, metavar="FILE", help="text, one sentence per line")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write translations")
+    parser.add_argument("workdir", type=user_path, help="folder of a run of the translation task")
+    parser.add_argument(
+        "--input", type=user_path, metavar="FILE", help="text, one sentence per line"
+    )
+    parser.add_argument(
+        "--output", type=user_path, metavar="FILE", help="where to write translations"
+    )
     parser.add_argument("--data_dir", metavar="DIR", help="folder of the run's text, if it moved")
     options = parser.parse_args(arguments)
     with user_errors():

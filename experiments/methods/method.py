@@ -47,12 +47,14 @@ class Step(NamedTuple):
       sharp_fraction: expected fraction of the steps that are sharpness-aware.
       minibatches: number of minibatches that a step takes.
       optimizer_calls: number of calls of the base optimizer.
+      length: about how many times as long as a step of SGD it is at the same learning rate.
     """
 
     ascent_steps: int = 1
     sharp_fraction: float = 1.0
     minibatches: int = 1
     optimizer_calls: int = 1
+    length: float = 1.0
 
 
 class Method(NamedTuple):
@@ -104,7 +106,7 @@ class BoundMethod(NamedTuple):
 
     def label(self, optimizer: str) -> str:
         """The title, with the arguments that differ from their defaults."""
-        _, _, arguments = str(self).partition(":")
+        arguments = spec.write("", spec.non_default(self.arguments, self.row.defaults))[1:]
         title = self.title(optimizer)
         return f"{title} ({arguments.replace(',', ', ')})" if arguments else title
 
@@ -127,6 +129,18 @@ class BoundMethod(NamedTuple):
     def optimizer_calls(self) -> int:
         """Number of calls of the base optimizer in a training step."""
         return self.row.step(self.arguments).optimizer_calls
+
+    def setting(self, optimizer: str, learning_rate: float) -> str:
+        """All arguments, the learning rate, and how long a step is where that differs."""
+        text = f"{spec.write(self.name, self.arguments)}, {optimizer} at rate {learning_rate:g}"
+        length = self.row.step(self.arguments).length
+        scales = optimizer == "sgd" or self.optimizer_calls > 1  # Adam's steps do not, behind it
+        if length == 1 or not scales:
+            return text
+        return (
+            f"{text}: steps about {length:g} times as long as the optimizer's alone; compare with "
+            f"it at {length:g} times this rate"
+        )
 
     @property
     def extra_gradients(self) -> int:

@@ -28,23 +28,29 @@ class Spec(NamedTuple):
 
 
 def parse(text: str) -> Spec:
-    """Splits ``name`` or ``name:key=value,key=value``.
+    """Splits ``name`` or ``name:key=value,key=value``; a name may be ``module:function``.
 
     Raises:
       ValueError: if the text has another form or gives an argument twice.
     """
+    own = re.match(r"[\w.]+:\w+(?=:|$)", str(text))  # no = behind the first colon
     name, colon, rest = str(text).partition(":")
+    if own:
+        name, (colon, rest) = own[0], (str(text)[own.end() :][:1], str(text)[own.end() + 1 :])
     given: dict[str, str] = {}
     for pair in rest.split(",") if colon else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
-            raise ValueError(
-                f"a method must have the form name or name:key=value,key=value, got {text!r}."
-            )
+            raise ValueError(wrong_form(text))
         if key in given:
             raise ValueError(f"the method {text!r} gives {key} twice.")
         given[key] = value
     return Spec(name.strip(), given)
+
+
+def wrong_form(text: str) -> str:
+    """The message for a string of another form."""
+    return f"a method must have the form name or name:key=value,key=value, got {text!r}."
 
 
 def write(name: str, arguments: Mapping[str, Value]) -> str:

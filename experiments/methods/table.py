@@ -25,6 +25,7 @@ from experiments.methods.method import (
     Step,
     ascent_length,
 )
+from experiments.methods.own import own_method
 
 
 def _chained(alias: Callable[..., optax.GradientTransformation]) -> Build:
@@ -89,7 +90,14 @@ def _lookbehind_step(arguments: Arguments) -> Step:
         ascent_steps=k,
         minibatches=k if arguments["switch_minibatch"] else 1,
         optimizer_calls=k if arguments["fast_optimizer"] else 1,
+        length=_lookbehind_length(arguments),
     )
+
+
+def _lookbehind_length(arguments: Arguments) -> float:
+    """About k * alpha; an adaptive alpha is near 1, where the gradients point alike."""
+    alpha = arguments["alpha"]
+    return arguments["k"] * (1.0 if isinstance(alpha, str) else alpha)
 
 
 def _adaptive_step(arguments: Arguments) -> Step:
@@ -97,7 +105,8 @@ def _adaptive_step(arguments: Arguments) -> Step:
     # The threshold's coefficient c goes from lambda_2 to lambda_1: the mean of P(Z >= c).
     coefficients = np.linspace(arguments["lambda_2"], arguments["lambda_1"])
     fraction = np.mean([erfc(c / sqrt(2)) / 2 for c in coefficients])
-    return Step(ascent_steps=arguments.get("k", 1), sharp_fraction=float(fraction))
+    length = _lookbehind_length(arguments) if "k" in arguments else 1.0
+    return Step(arguments.get("k", 1), sharp_fraction=float(fraction), length=length)
 
 
 # Defaults: rho as in Lookbehind-SAM on CIFAR-10 (Mordido et al., 2024, section 5.2), k and alpha as
@@ -258,14 +267,23 @@ ALIASES = {"sgd": "none"}  # the base optimizer alone, which usually is SGD
 def method(text: str) -> BoundMethod:
     """The method that a string names.
 
+    Args:
+      text: a name of the table or ``module:function`` (:func:`own_method`), with arguments or none.
+
     Raises:
       ValueError: if there is no such method, it does not have one of the arguments, or a value is
         invalid; the message shows the valid names, or the method's arguments and defaults.
     """
     parsed = spec.parse(text)
     name = ALIASES.get(parsed.name, parsed.name)
-    if name not in METHODS:
-        raise ValueError(unknown("method", parsed.name, METHODS))
-    bound = BoundMethod(name, METHODS[name], spec.bind(parsed, METHODS[name].defaults))
+    if ":" in name and name.partition(":")[0] not in METHODS:
+        row = own_method(name)
+    elif name in METHODS:
+        row = METHODS[name]
+    elif ":" in name:
+        raise ValueError(spec.wrong_form(text))
+    else:
+        raise ValueError(f"{unknown('method', name, METHODS)} Or module:function, your own.")
+    bound = BoundMethod(name, row, spec.bind(parsed, row.defaults))
     bound.check()
     return bound

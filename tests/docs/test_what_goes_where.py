@@ -106,6 +106,14 @@ def test_the_clip_is_of_the_perturbed_gradient(batch):
     assert_equal(train("clipping", batch), reference(batch, change=lambda g, w: clipped(g)))
 
 
+def test_clipped_steps_of_lookbehind_are_as_long_as_sams(batch):
+    scope = prepare("clipping Lookbehind", batch)
+    before = scope["params"]
+    exec(CALL, scope)
+    step = jax.tree.map(jnp.subtract, scope["params"], before)
+    np.testing.assert_allclose(norm(step), 0.1 * 1e-2, rtol=1e-11)
+
+
 def test_a_clip_inside_limits_each_inner_step(batch):
     w, _ = network(dtype=jnp.float64)
     for _ in range(STEPS):
