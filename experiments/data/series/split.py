@@ -87,7 +87,7 @@ def _rows(series: Series, split: Sequence[float]) -> list[int]:
         if sum(split) > available:
             raise ValueError(
                 f"{series.name} must have {sum(split)} rows for split={tuple(split)}, has "
-                f"{available}; with split=(0.7,0.1,0.2) the parts are fractions of its rows."
+                f"{available}; --config.split=0.7,0.1,0.2 are fractions of its rows."
             )
         return [int(x) for x in split]
     if len(split) == 3 and all(0 < x < 1 for x in split) and sum(split) < 1 + 1e-6:

@@ -180,7 +180,7 @@ def test_a_file_without_rows_raises(path, text):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ((50, 6, 6), "power must have 62 rows.*has 60; with split=.0.7"),
+        ((50, 6, 6), "power must have 62 rows.*has 60; --config.split=0.7,0.1,0.2"),
         ((7, 20, 20), "training part must have at least 8 rows.*has 7"),
         ((30, 2, 20), "validation part must have at least 3 rows"),
         ((0.5, 0.5, 0.5), "split must be three numbers"),
