@@ -12,6 +12,7 @@ import re
 from experiments.configs.lookup import look_up
 from experiments.papers.aesam import accuracy, gradients, thresholds
 from experiments.papers.comparison import frontier
+from experiments.papers.forecasting import items as forecasting
 from experiments.papers.lookbehind import (
     generalization,
     lifelong,
@@ -35,6 +36,7 @@ _MODULES = {
     ),
     "aesam": (accuracy, gradients, thresholds),
     "comparison": (frontier,),
+    "forecasting": (forecasting,),
 }
 
 

@@ -10,16 +10,23 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import base, continual, translation
+from experiments.configs import base, continual, forecasting, translation
 from experiments.methods.table import method
 from experiments.results.cost import gradients
 from experiments.results.metrics import FinishedRun
 from experiments.results.table import Table
 from experiments.training import run_dir
 from experiments.training.checkpoints import kept_epochs, read_history
+from experiments.training.metrics import is_finished
 
 DIVERGED = "diverged.json"  # written in place of results if the loss is not finite
 _SCORES = "continual.json"  # of lifelong learning, at the end of a run
+# Setups with keys that base.py does not have, by task.
+_SETUPS: Mapping[str, ModuleType] = {
+    "forecasting": forecasting,
+    "multi_head": continual,
+    "translation": translation,
+}
 
 
 class Run(NamedTuple):
@@ -57,11 +64,7 @@ class Run(NamedTuple):
 
     def command_line(self) -> str:
         """The command that does this run, for a shell."""
-        setup: ModuleType = base
-        if is_lifelong(self.config):
-            setup = continual
-        elif self.config.task == "translation":
-            setup = translation
+        setup = _SETUPS.get(self.config.task, base)
         mine, default = (json.loads(c.to_json()) for c in (self.config, setup.get_config()))
         flags = [
             f"--config.{key}={_flag_value(value)}"
@@ -116,13 +119,13 @@ def _is_finished(path: Path, config: ConfigDict) -> bool:
     try:
         if is_lifelong(config):
             return isinstance(run_dir.read_json(path / _SCORES), dict)
-        if config.epochs not in kept_epochs(path / run_dir.CHECKPOINTS):
-            return False
-        saved = read_history(path / run_dir.CHECKPOINTS, config.epochs)
+        last = max(kept_epochs(path / run_dir.CHECKPOINTS), default=0)
+        saved = read_history(path / run_dir.CHECKPOINTS, last)
         logged: Sequence[Any] = run_dir.read_lines(path / run_dir.METRICS)
     except (OSError, LookupError, TypeError, ValueError):  # damaged: the run does it again
         return False
-    return json.dumps(saved) == json.dumps(logged)  # as text: NaN is not equal to itself
+    # As text: NaN is not equal to itself.
+    return is_finished(saved, config.epochs) and json.dumps(saved) == json.dumps(logged)
 
 
 def _flag_value(value: Any) -> str:

@@ -1,14 +1,15 @@
 """Choice of settings on held-out data, with the same number of runs for every method.
 
-All settings of a method are tried with one seed and the best quarter with two more, by the accuracy
-after the last epoch on a part of the training set that is held out with correct labels, never on
-the test set. Each seed draws its wrong labels, subset and split; the seeds are those of no other
-run. A choice and its numbers are kept as JSON.
+All settings of a method are tried with one seed and the best quarter with two more, by default by
+the accuracy after the last epoch on a part of the training set that is held out with correct
+labels, never on the test set. Each seed draws its wrong labels, subset and split; the seeds are
+those of no other run. A choice and its numbers are kept as JSON.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.configs import base
 from experiments.configs.base import with_changes
+from experiments.methods.table import METHODS
 from experiments.results.row import method_string
 from experiments.results.runner import execute
 from experiments.results.runs import Run, run_of
@@ -28,6 +29,7 @@ FINALISTS = 0.25  # fraction of the settings that get all seeds
 HELD_OUT = 0.2  # fraction of the training set
 
 Setting = Mapping[str, float]
+Score = Callable[[Sequence[Mapping[str, Any]]], float]
 
 
 class Candidates(NamedTuple):
@@ -56,7 +58,7 @@ class Trial(NamedTuple):
 
     Attributes:
       setting: the setting.
-      scores: seed -> score; a run that diverged scores 0.
+      scores: seed -> score; a run that diverged scores minus infinity.
     """
 
     setting: Setting
@@ -98,18 +100,32 @@ class Choice(NamedTuple):
 
 def changes(method: str, fixed: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
     """The config's keys for a setting: those of the config, and the method with its arguments."""
-    keys = {key: value for key, value in setting.items() if key in base.get_config()}
+    keys = {key: value for key, value in setting.items() if key not in METHODS[method].defaults}
     arguments = {**fixed, **{key: value for key, value in setting.items() if key not in keys}}
     return {"method": method_string(method, arguments), **keys}
 
 
-def choose(config: ConfigDict, candidates: Sequence[Candidates], root: Path) -> list[Choice]:
+def held_out_accuracy(history: Sequence[Mapping[str, Any]]) -> float:
+    """The accuracy on held-out data after the last epoch."""
+    return history[-1]["val_accuracy"]
+
+
+def choose(
+    config: ConfigDict,
+    candidates: Sequence[Candidates],
+    root: Path,
+    *,
+    score: Score = held_out_accuracy,
+    held_out: float = HELD_OUT,
+) -> list[Choice]:
     """Chooses a setting for each method. The same call again resumes.
 
     Args:
       config: the config of the comparison.
       candidates: the methods, with grids of one size.
       root: folder of the runs.
+      score: ``history -> score`` of a run, higher is better.
+      held_out: fraction of the training set to hold out; 0 for data with a validation set.
 
     Raises:
       ValueError: if a method has more settings than another.
@@ -117,10 +133,12 @@ def choose(config: ConfigDict, candidates: Sequence[Candidates], root: Path) -> 
     sizes = {each.method: len(each.settings) for each in candidates}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"every method must have as many settings as the others, got {sizes}.")
+    keys = {"validation": held_out, "save_every": config.epochs}
+    config = with_changes(config, keys)
     trials = [[Trial(setting, {}) for setting in each.settings] for each in candidates]
-    _score(config, candidates, trials, SEEDS[:1], root)
+    _score(config, candidates, trials, SEEDS[:1], root, score)
     finalists = [_ranked(row)[: max(1, round(FINALISTS * len(row)))] for row in trials]
-    _score(config, candidates, finalists, SEEDS[1:], root)
+    _score(config, candidates, finalists, SEEDS[1:], root, score)
     return [
         _choice(each, _ranked(best), row)
         for each, best, row in zip(candidates, finalists, trials, strict=True)
@@ -155,20 +173,20 @@ def _score(
     trials: Sequence[Sequence[Trial]],
     seeds: Sequence[int],
     root: Path,
+    score: Score,
 ) -> None:
-    """Trains each trial with each seed and adds the accuracies on held-out data to its scores."""
+    """Trains each trial with each seed and adds the results to its scores."""
     runs: list[tuple[Trial, Run]] = []
     for seed in seeds:
         for each, row in zip(candidates, trials, strict=True):
             for trial in row:
-                keys = {"validation": HELD_OUT, "save_every": config.epochs}
-                keys |= changes(each.method, each.fixed, trial.setting)
+                keys = changes(each.method, each.fixed, trial.setting)
                 run = run_of(with_changes(config, keys), seed, root, draws_data=True)
                 runs.append((trial, run))
     execute([run for _, run in runs])
     for trial, run in runs:
-        score = 0.0 if run.diverged else run.read({}).history[-1]["val_accuracy"]
-        trial.scores[run.config.seed] = score
+        result = -inf if run.diverged else score(run.read({}).history)
+        trial.scores[run.config.seed] = result
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
