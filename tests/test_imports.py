@@ -46,7 +46,7 @@ EXPERIMENTS = [
     ["train", "continual.__main__"],
     ["results"],
     ["papers"],
-    ["analyze", "demo", "reproduce", "translate"],
+    ["analyze", "demo", "predict", "reproduce", "translate"],
 ]
 
 
