@@ -12,13 +12,14 @@ import numpy as np
 from experiments.configs.lookup import import_function, unknown
 from experiments.data.check import check_dataset
 from experiments.data.dataset import Dataset, Examples
-from experiments.data.images import cifar, digits, tiny_imagenet
+from experiments.data.images import cifar, digits, folder, tiny_imagenet
 from experiments.data.splits import flip_labels, hold_out, refold, shrink, take
 
 DATASETS: Mapping[str, Callable[[str | None], Dataset]] = {
     "cifar10": partial(cifar.load, "cifar10"),
     "cifar100": partial(cifar.load, "cifar100"),
     "digits": digits.load,
+    "folder": folder.load,
     "tiny_imagenet": tiny_imagenet.load,
 }
 
