@@ -8,7 +8,8 @@ For example::
 
 Does the training runs that are missing, measures them, and writes NAME.json, NAME.md, NAME.png and
 NAME.svg. Items share runs. The same command again resumes; several processes may share one folder
-of runs and divide them among themselves. ``all`` stands for every name.
+of runs and divide them among themselves. ``all`` stands for every item. ``laws.edges`` measures the
+edges of stability, in a quarter of an hour; it is given alone.
 """
 
 import argparse
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.set_verbosity(logging.WARNING)
     with cli.user_errors():
         names = _names(options)
+        if names and set(names) <= papers.STUDIES.keys():
+            for name in names:
+                _print_written(papers.STUDIES[name](options.output / options.scale))
+            return
         if options.redraw:
             for name in names:
                 redraw(name, options.scale, options.output / options.scale)
@@ -69,8 +74,12 @@ def reproduce(plans: Sequence[Plan], runs: Path, output: Path) -> None:
         execute(each.runs)
         take_all(m for run in each.runs for m in each.measurements(run).values())
         files = page.write(collect(each, date.today().isoformat()), output / each.scale)
-        print(files[-1].with_suffix(".md").read_text(encoding="utf-8"))
-        print("Written:", ", ".join(map(str, files)))
+        _print_written(files)
+
+
+def _print_written(files: Sequence[Path]) -> None:
+    print(files[-1].with_suffix(".md").read_text(encoding="utf-8"))
+    print("Written:", ", ".join(map(str, files)))
 
 
 def redraw(name: str, scale: str, folder: Path) -> None:
@@ -125,8 +134,13 @@ def _names(options: argparse.Namespace) -> list[str]:
     """The requested items; with --list, all of them without a name."""
     names = options.names or (["all"] if options.list else [])
     if not names:
-        raise ValueError(f"name at least one of: {', '.join(papers.ITEMS)}, all.")
+        known = ", ".join([*papers.ITEMS, *papers.STUDIES])
+        raise ValueError(f"name at least one of: {known}, all.")
+    if set(names) <= papers.STUDIES.keys():
+        return names
     for name in names:
+        if name in papers.STUDIES:
+            raise ValueError(f"{name} does no training runs of a config; give it alone.")
         if name != "all":
             papers.load(name)
     return list(papers.ITEMS) if "all" in names else list(dict.fromkeys(names))

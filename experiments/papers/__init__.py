@@ -4,15 +4,18 @@ A module of a paper's folder has ``ITEMS``: name -> :class:`experiments.results.
 is called ``PAPER.NAME``, e.g. ``lookbehind.table1``, and ``python -m experiments.reproduce
 lookbehind.table1`` does the runs that are missing and writes the result. An item's rows are
 settings (dataset, network, training) with methods and their arguments; a run is its config, so that
-items share runs.
+items share runs. A study, by contrast, does its computation itself, ``folder -> files``.
 """
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 from experiments.configs.lookup import look_up
 from experiments.papers.aesam import accuracy, gradients, thresholds
 from experiments.papers.comparison import frontier
 from experiments.papers.forecasting import items as forecasting
+from experiments.papers.laws import edges
 from experiments.papers.lookbehind import (
     generalization,
     lifelong,
@@ -52,6 +55,8 @@ ITEMS: dict[str, Item] = {
     for items in [{name: item for module in modules for name, item in module.ITEMS.items()}]
     for name in sorted(items, key=_order)
 }
+
+STUDIES: dict[str, Callable[[Path], list[Path]]] = {"laws.edges": edges.write}
 
 
 def load(name: str) -> Item:

@@ -34,7 +34,7 @@ def measure(problem: Problem, setting: Setting, steps: int = STEPS) -> dict[str,
         rate = optax.linear_schedule(0.0, rate, setting.warm_up)
     trace = train(
         problem, setting.method, setting.optimizer(rate), setting.divisor,
-        steps=steps, samples=SAMPLES,
+        steps=steps, samples=SAMPLES, period=setting.period,
     )  # fmt: skip
     predicted = setting.predicted(trace)
     settled = slice(int(_SETTLED * SAMPLES), None)
@@ -94,7 +94,9 @@ def forbidden_bands(eta: float = 0.1, rho: float = 0.05, steps: int = STEPS) -> 
     """The largest eigenvalues under SAM on every second step, and the unstable curvatures."""
     problem = squared_error()
     rule = ol.multistep(ol.sam_perturbation(rho), policy=ol.periodic_policy(2))
-    trace = train(problem, rule, optax.sgd(eta), optax.identity(), steps=steps, samples=SAMPLES)
+    trace = train(
+        problem, rule, optax.sgd(eta), optax.identity(), steps=steps, samples=SAMPLES, period=2
+    )
     curvature = np.linspace(0.5, 14, 2000)
     sharp = 1 - eta * curvature * (1 + rho * curvature / trace.norm[-1])
     return {

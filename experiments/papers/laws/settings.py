@@ -27,6 +27,7 @@ class Setting(NamedTuple):
       optimizer: ``eta -> optimizer`` behind the method.
       divisor: maps the gradient to the vector whose norm the perturbation is divided by.
       share: ``(eigenvector, weights) -> d`` where d depends on them.
+      period: every how many steps the method perturbs.
       warm_up: steps over which eta rises from 0, where the start is too far beyond the edge.
       naive: the edge without the method, in the same units: 2 / eta, with the momentum.
     """
@@ -40,6 +41,7 @@ class Setting(NamedTuple):
     optimizer: Callable[[Any], optax.GradientTransformation] = optax.sgd
     divisor: optax.GradientTransformation = optax.identity()
     share: Callable[[np.ndarray, np.ndarray], float] = lambda vector, weights: 1.0
+    period: int = 1
     warm_up: int = 0
     naive: float = 0.0
 
@@ -154,7 +156,7 @@ def settings() -> list[Setting]:
         ),
         Setting(
             "SAM on every 5th step", "product", _periodic(0.05, 5), 0.1, 0.05,
-            _product(0.1, 0.05, 5),
+            _product(0.1, 0.05, 5), period=5,
         ),
     ]  # fmt: skip
 

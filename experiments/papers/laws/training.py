@@ -86,6 +86,7 @@ def train(
     *,
     steps: int,
     samples: int,
+    period: int = 1,
 ) -> Trace:
     """Trains and measures.
 
@@ -96,6 +97,7 @@ def train(
       divisor: maps the gradient to the vector whose norm the perturbation is divided by.
       steps: number of training steps.
       samples: number of measurements.
+      period: every how many steps the method perturbs; norms are those of these steps.
     """
     every = steps // samples
     flat, unflatten = ravel_pytree(problem.params)
@@ -120,7 +122,7 @@ def train(
         middle = jax.tree.map(lambda a, b: (a + b) / 2, carry[0], after[0])
         curvature, vector = _top(partial(_hvp, problem, middle, unflatten), vector)
         weights, _ = ravel_pytree(middle)
-        norm = 1 / jnp.mean(1 / norms[-WINDOW:])
+        norm = 1 / jnp.mean(1 / norms[-WINDOW::period])
         loss = problem.loss_fn(carry[0], problem.batch)
         return carry, vector, (curvature, vector, weights, norm, jnp.mean(ratios[-WINDOW:]), loss)
 
