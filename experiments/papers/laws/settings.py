@@ -143,7 +143,7 @@ def settings() -> list[Setting]:
             divisor=ol.vasso_filter(0.9),
         ),
         Setting(
-            "SAM-ON, first layer", "1, |Mv|^2", ol.sam_on(0.05, mask), 0.1, 0.05,
+            "SAM-ON, first layer", "1, (Mv)'(Mv)", ol.sam_on(0.05, mask), 0.1, 0.05,
             _pair(1, 1, 0.1, 0.05), divisor=masked, share=_first_layer,
         ),
         Setting(
