@@ -19,11 +19,12 @@ if processes > 1:
 
 from jax.sharding import NamedSharding
 
-from tests.support.devices import METHODS, REPLICATED, SHARDED, make_step, mesh, on_mesh
+from tests.support.devices import REPLICATED, SHARDED, make_step, mesh, on_mesh
+from tests.support.methods import METHODS
 from tests.support.problems import batches, network
 
 params, (x, y) = network(dtype="float64")[0], batches(number=6, size=32, dtype="float64")
-tx = METHODS[method](axis_name="data", sync_perturbation=False)
+tx = METHODS[method].optimizer(axis_name="data", sync_perturbation=False)
 step = jax.jit(on_mesh(make_step(tx, "data"), devices=4))
 
 

@@ -1,13 +1,84 @@
-"""One step's rounding noise or NaN does not reach the steps after it through the state."""
+"""Zero gradients, NaNs, rounding noise and low precision."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 import optax_lookbehind as ol
+from tests.support.methods import each, takes_gradients
+from tests.support.problems import batches, classification_loss, make_step, network
 
+
+@each()
+def test_a_zero_gradient_changes_nothing_and_makes_no_nan(method):
+    tx, params = method.optimizer(), network()[0]
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, state = tx.update(zeros, tx.init(params), params, grad_fn=lambda p, i: zeros)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(updates))
+    assert not any(np.isnan(leaf).any() for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize("where", ["updates", "grad_fn"])
+@each()
+def test_a_nan_gradient_is_not_hidden(method, where):
+    if where == "grad_fn" and not takes_gradients(method):
+        return
+    tx, params = method.optimizer(), network()[0]
+    ones = jax.tree.map(jnp.ones_like, params)
+    nans = jax.tree.map(lambda x: x * jnp.nan, ones)
+    first, later = (nans, ones) if where == "updates" else (ones, nans)
+    # Weights that a NaN perturbation reached must show in what grad_fn returns.
+    grad_fn = lambda p, i: jax.tree.map(lambda g: g + 0 * optax.tree.sum(p), later)
+    sharp = {"apply": True} if method.has_policy and where == "grad_fn" else {}
+    updates, _ = tx.update(first, tx.init(params), params, grad_fn=grad_fn, **sharp)
+    assert all(np.isnan(leaf).any() for leaf in jax.tree.leaves(updates))
+
+
+@each(lambda method: "alpha" in method.arguments or method.complete or method.alias == "usam")
+def test_a_zero_perturbed_or_plain_gradient_makes_no_ascent_on_the_loss(method):
+    zero, w = jnp.zeros(2), jnp.zeros(2)
+    for plain, perturbed in ((jnp.array([3.0, -4.0]), zero), (zero, jnp.array([1.0, -2.0]))):
+        tx = method.optimizer(optax.sgd(1.0))
+        always = {"apply": True} if method.has_policy else {}
+        updates, _ = tx.update(plain, tx.init(w), w, grad_fn=lambda p, i, g=perturbed: g, **always)
+        assert np.isfinite(updates).all()
+        assert updates @ (plain + perturbed) <= 0
+
+
+def operations(jaxpr):
+    """Name and result types of every operation, inner ones included."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name, [str(result.aval) for result in equation.outvars]
+        for inner in jaxprs_in_params(equation.params):
+            yield from operations(inner)
+
+
+@each()
+def test_bfloat16_weights_give_the_same_program_under_strict_promotion(method):
+    params = network(dtype=jnp.bfloat16)[0]
+    batch = jax.tree.map(lambda x: x[0], batches(number=1, dtype=jnp.bfloat16))
+    # Adam itself, Optax's, fails under strict promotion.
+    inside = {"fast_optimizer": optax.sgd(0.1)} if "fast_optimizer" in method.arguments else {}
+    tx = method.optimizer(**inside)
+    step, programs = make_step(tx, classification_loss), []
+    for promotion in ("standard", "strict"):
+        with jax.numpy_dtype_promotion(promotion):
+            jaxpr = jax.make_jaxpr(step)(params, tx.init(params), batch)
+            programs.append(list(operations(jaxpr.jaxpr)))
+    assert programs[0] == programs[1]
+
+
+def test_a_mistake_in_the_users_own_arithmetic_still_raises():
+    params, tx = jnp.ones(2, jnp.bfloat16), ol.sam(0.1)
+    grad_fn = lambda params, i: params * jnp.ones(2, jnp.float32)
+    with jax.numpy_dtype_promotion("strict"), pytest.raises(ValueError, match="promotion"):
+        tx.update(params, tx.init(params), params, grad_fn=grad_fn)
+
+
+# What one step's rounding noise or NaN leaves for the steps after it.
 W = jnp.array([1.0, -2.0, 3.0, 0.5])
 A = jnp.array([1.0, 2.0, 0.5, 3.0])
 
