@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-from tests.support.methods import METHODS, each, momentum_sgd, takes_gradients
+from tests.support.methods import LIMITS, METHODS, SGD, each, takes_gradients
 from tests.support.problems import batches, classification_loss, make_step, network, quadratic
 
 
@@ -32,24 +32,23 @@ def test_every_alias_has_a_row():
         name
         for name, function in vars(ol).items()
         if inspect.isfunction(function)
-        and "rho" in inspect.signature(function).parameters
-        and not name.endswith("_perturbation")
+        and inspect.signature(function).return_annotation is optax.GradientTransformationExtraArgs
     }
-    assert aliases == {method.alias for method in METHODS.values()}
+    assert aliases - {"multistep", "lookbehind"} == {m.alias for m in METHODS.values()} - {
+        "multistep"
+    }
 
 
-LIMITS = [
-    pytest.param(method, limit, id=f"{name}: {limit[0]}")
-    for name, method in METHODS.items()
-    for limit in method.limits
-]
+def limit_id(value):
+    if isinstance(value, dict):
+        return ",".join(f"{name}={x}" for name, x in value.items() if not callable(x))
+    return "" if callable(value) or value is None else value
 
 
-@pytest.mark.parametrize(("method", "limit"), LIMITS)
-def test_in_the_limit_it_is_another_method(method, limit, float64):
-    _, changes, other = limit
-    result, _ = train(method.optimizer(momentum_sgd(), **changes), dtype=jnp.float64)
-    expected = momentum_sgd() if other is None else optax.chain(other(), momentum_sgd())
+@pytest.mark.parametrize(("name", "arguments", "other"), LIMITS, ids=limit_id)
+def test_in_the_limit_it_is_another_method(name, arguments, other, float64):
+    result, _ = train(METHODS[name].optimizer(SGD, **arguments), dtype=jnp.float64)
+    expected = SGD if other is None else optax.chain(other(), SGD)
     expected, _ = train(optax.with_extra_args_support(expected), dtype=jnp.float64)
     assert_close(result, expected, rtol=0, atol=1e-13)
 
@@ -123,19 +122,22 @@ def test_few_frames_lie_between_update_and_the_gradient_function(method, eager):
 
 @each()
 def test_inject_hyperparams_makes_every_scalar_adjustable(method):
-    static = [name for name in ("k", "mask") if name in method.arguments]
+    static = {"k", "mask"} & inspect.signature(method.factory).parameters.keys()
     injected = optax.inject_hyperparams(method.factory, static_args=static)(**method.arguments)
     wrap = lambda tx: tx if method.complete else optax.chain(tx, optax.sgd(0.1))
     result, _ = train(wrap(injected))
     assert_close(result, train(method.optimizer())[0], rtol=1e-5, atol=1e-7)
-    # Setting rho in the state has the effect of constructing with it.
+    # Setting the radius in the state has the effect of constructing with it.
     params = network()[0]
     batch = jax.tree.map(lambda x: x[0], batches())
     _, grads, grad_fn = ol.value_and_grad(classification_loss)(params, batch)
-    state, plain = injected.init(params), method.make(rho=1.0)
+    state = injected.init(params)
     numbers = {n for n, v in method.arguments.items() if type(v) in (int, float) and n != "k"}
     assert numbers <= state.hyperparams.keys()
-    state.hyperparams["rho"] = jnp.asarray(1.0)
+    (name, *_) = [*numbers & {"rho", "budget"}, None]
+    if name is None:
+        return
+    state.hyperparams[name], plain = jnp.asarray(1.0), method.make(**{name: 1.0})
     update = jax.jit(lambda tx_state: injected.update(grads, tx_state, params, grad_fn=grad_fn)[0])
     expected, _ = plain.update(grads, plain.init(params), params, grad_fn=grad_fn)
     assert_close(update(state), expected, rtol=1e-4, atol=1e-6)

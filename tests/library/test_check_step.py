@@ -6,7 +6,8 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-from tests.support.problems import batches, network, optimizers
+from tests.support.methods import each
+from tests.support.problems import batches, network
 
 SGD = optax.sgd(0.1)
 HOLDS_ITS_OPTIMIZER = ol.lookbehind_sam(2, 0.05, 0.5, fast_optimizer=SGD)
@@ -21,9 +22,9 @@ def setup():
     return grad_fn, params, grad_fn(params, 0)
 
 
-@pytest.mark.parametrize("name", optimizers())
-def test_every_method_in_its_place_has_no_problems(name, setup):
-    assert ol.check_grad_fn(*setup, tx=optimizers()[name]) == []
+@each()
+def test_every_method_in_its_place_has_no_problems(method, setup):
+    assert ol.check_grad_fn(*setup, tx=method.optimizer()) == []
 
 
 @pytest.mark.parametrize(

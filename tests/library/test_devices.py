@@ -10,7 +10,6 @@ import optax_lookbehind as ol
 from tests.support.devices import (
     DEVICES,
     MAPPINGS,
-    METHODS,
     REPLICATED,
     STEPS,
     assert_close,
@@ -23,22 +22,10 @@ from tests.support.devices import (
     split,
     train,
 )
+from tests.support.methods import METHODS, each
 from tests.support.problems import batches, classification_loss, network
 
-# Run under every mapping; the others, made of the same blocks, under shard_map.
-ALL_MAPPINGS = ["sam", "lookbehind_adaptive", "lookbehind_adam", "ae_sam", "ae_looksam"]
-SHARD_MAP_ONLY = [name for name in METHODS if name not in ALL_MAPPINGS]
-# Made of the same blocks as gsam, friendly_sam, lookbehind_adaptive and ae_looksam.
-ALIKE = {"stable_sam", "saner", "sam_on", "vasso", "ae_lookbehind", "looksam", "multistep_mean"}
-
-
-def mark(name):
-    return [pytest.mark.slow] if name in ALIKE else []
-
-
-@pytest.fixture(params=[pytest.param(name, marks=mark(name)) for name in METHODS])
-def make(request):
-    return METHODS[request.param]
+on_devices = each(lambda method: method.all_reduces, slow=True)
 
 
 @pytest.fixture
@@ -46,34 +33,31 @@ def problem(float64):
     return network(dtype=jnp.float64)[0], batches(number=STEPS, size=32, dtype=jnp.float64)
 
 
-@pytest.mark.parametrize(
-    ("name", "mappings"),
-    [(n, MAPPINGS) for n in ALL_MAPPINGS]
-    + [pytest.param(n, ["shard_map"], marks=mark(n)) for n in SHARD_MAP_ONLY],
-)
-def test_synced_perturbation_equals_one_device_on_the_global_batch(name, mappings, problem):
-    tx = METHODS[name]()
-    expected = train(jax.jit(make_step(tx)), tx, *problem)
-    tx = METHODS[name](axis_name="data")
-    for mapping in mappings:
-        assert_close(train(MAPPINGS[mapping](tx), tx, *problem), expected)
+def mappings_of(method):
+    """All for one method of each kind; ``shard_map`` and ``vmap`` for the others."""
+    return MAPPINGS if method.quick else ["shard_map", "vmap"]
 
 
-@pytest.mark.parametrize(
-    ("name", "mappings"),
-    [(n, MAPPINGS) for n in ALL_MAPPINGS]
-    + [pytest.param(n, ["shard_map", "vmap"], marks=pytest.mark.slow) for n in SHARD_MAP_ONLY],
-)
+@on_devices
+def test_synced_perturbation_equals_one_device_on_the_global_batch(method, problem):
+    alone, tx = method.optimizer(), method.optimizer(axis_name="data")
+    expected = train(jax.jit(make_step(alone)), alone, *problem)
+    for mapping in mappings_of(method):
+        assert_close(train(MAPPINGS[mapping](make_step(tx, "data")), tx, *problem), expected)
+
+
+@on_devices
 def test_unsynced_perturbation_agrees_across_mappings_and_differs_from_the_global_batch(
-    name, mappings, problem
+    method, problem
 ):
-    tx = METHODS[name](axis_name="data", sync_perturbation=False)
-    results = {mapping: train(MAPPINGS[mapping](tx), tx, *problem) for mapping in mappings}
+    tx = method.optimizer(axis_name="data", sync_perturbation=False)
+    run = lambda mapping: train(MAPPINGS[mapping](make_step(tx, "data")), tx, *problem)
+    results = {mapping: run(mapping) for mapping in mappings_of(method)}
     for result in results.values():
         assert_close(result, results["vmap"])
-    tx = METHODS[name]()
-    on_the_global_batch = train(jax.jit(make_step(tx)), tx, *problem)
-    assert largest_difference(results["vmap"][0], on_the_global_batch[0]) > 1e-5
+    alone = method.optimizer()
+    on_the_global_batch = train(jax.jit(make_step(alone)), alone, *problem)
+    assert largest_difference(results["vmap"][0], on_the_global_batch[0]) > 1e-6
 
 
 def test_m_sam_perturbs_each_microbatch_separately(problem):
@@ -97,9 +81,10 @@ def test_m_sam_perturbs_each_microbatch_separately(problem):
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_jit_over_sharded_batches_needs_no_axis_name(make, axis_type, problem):
+@on_devices
+def test_jit_over_sharded_batches_needs_no_axis_name(method, axis_type, problem):
     params, data = problem
-    tx = make()
+    tx = method.optimizer()
     expected = train(jax.jit(make_step(tx)), tx, params, data)
     devices = mesh(axis_type=axis_type)
     with jax.set_mesh(devices):
@@ -129,16 +114,15 @@ def test_ae_sam_does_not_deadlock_where_local_gradients_disagree(sync, problem):
         return uses
 
     assert len({tuple(local_uses(device)) for device in range(4)}) > 1
-    result = train(by_shard_map(tx, True), tx, params, (x, y))
-    again = train(by_vmap(tx), tx, params, (x, y))
+    result = train(by_shard_map(make_step(tx, "data")), tx, params, (x, y))
+    again = train(by_vmap(make_step(tx, "data")), tx, params, (x, y))
     assert_close(result, again)
 
 
-@pytest.mark.parametrize("name", ["lookbehind_adaptive", "ae_looksam"])
+@pytest.mark.parametrize("name", ["lookbehind_sam_adaptive", "ae_looksam"])
 def test_products_of_sharded_weights_are_not_gathered(name):
-    devices = mesh()
-    spec = NamedSharding(devices, PartitionSpec(None, "data"))
-    tx = METHODS[name]()
+    spec = NamedSharding(mesh(), PartitionSpec(None, "data"))
+    tx = METHODS[name].optimizer()
     w = jax.ShapeDtypeStruct((64, 64), jnp.float32, sharding=spec)
     state = jax.eval_shape(tx.init, w)
     state = jax.tree.map(
@@ -150,13 +134,13 @@ def test_products_of_sharded_weights_are_not_gathered(name):
 
 def test_the_mean_inside_the_loss_needs_no_axis_name(problem):
     params, data = problem
-    tx = METHODS["lookbehind_adaptive"]()
+    tx = METHODS["lookbehind_sam_adaptive"].optimizer()
     expected = train(jax.jit(make_step(tx)), tx, params, data)
 
     def step(params, state, batch):
         loss = lambda p: jax.lax.pmean(classification_loss(p, batch), "data")
-        grad_fn = lambda p, i: jax.grad(loss)(p)
-        updates, state = tx.update(grad_fn(params, 0), state, params, grad_fn=grad_fn)
+        _, grads, grad_fn = ol.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state
 
     assert_close(train(jax.jit(on_mesh(step)), tx, params, data), expected)

@@ -1,4 +1,4 @@
-"""Every bad argument raises an error that names the argument and its value."""
+"""Calls of ``update`` with gradients that do not fit, and methods, rules and masks misplaced."""
 
 import jax
 import jax.numpy as jnp
@@ -7,88 +7,10 @@ import optax
 import pytest
 
 import optax_lookbehind as ol
-from tests.support.errors import raises
 
-POSITIVE_INTEGERS = {
-    "k": [lambda k: ol.multistep_sam(k, 0.1), lambda k: ol.lookbehind_sam(k, 0.1, 0.5)],
-    "total_steps": [lambda t: ol.ae_sam(0.1, t), lambda t: ol.ae_lookbehind_sam(2, 0.1, 0.5, t)],
-    "period": [lambda period: ol.looksam(0.1, 0.5, period)],
-}
-
-
-@pytest.mark.parametrize("value", [0, -1, 2.0, "3", True, None])
-@pytest.mark.parametrize("name", POSITIVE_INTEGERS)
-def test_counts_must_be_positive_integers(name, value):
-    for make in POSITIVE_INTEGERS[name]:
-        with raises(name, value):
-            make(value)
-
-
-def test_k_may_be_a_numpy_integer():
-    ol.lookbehind_sam(np.int64(3), 0.1, 0.5)
-
-
-def test_k_under_inject_hyperparams_raises_with_the_static_argument_to_pass():
-    tx = optax.inject_hyperparams(ol.multistep_sam)(k=2, rho=0.1)
-    with pytest.raises(ValueError, match=r'^k .*static_args=\("k",\)'):
-        tx.init(jnp.ones(2))
-
-
-@pytest.mark.parametrize("rho", [0, 0.0, -0.1, np.inf, np.nan, "0.1", None, np.float32(-1)])
-def test_rho_must_be_positive_and_finite(rho):
-    with raises("rho", rho):
-        ol.sam_perturbation(rho)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        ol.asam_perturbation,
-        ol.sam,
-        ol.asam,
-        lambda rho: ol.multistep_sam(2, rho),
-        lambda rho: ol.multistep_asam(2, rho),
-        lambda rho: ol.lookbehind_sam(2, rho, 0.5),
-        lambda rho: ol.lookbehind_asam(2, rho, 0.5),
-    ],
-)
-def test_every_method_checks_rho(make):
-    with raises("rho", -0.1):
-        make(-0.1)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "make"),
-    [
-        *(("eta", eta, lambda eta: ol.asam(0.5, eta)) for eta in (-0.1, np.inf, "x")),
-        *(("decay", d, lambda d: ol.ae_sam(0.1, 10, decay=d)) for d in (-0.1, 1.0, np.nan)),
-        *(("probability", p, lambda p: ol.ss_sam(0.1, p)) for p in (-0.1, 1.1, np.nan)),
-        *(("beta", beta, lambda beta: ol.esam(0.1, beta)) for beta in (0, 1.5)),
-        *(("alpha", a, lambda a: ol.looksam(0.1, a)) for a in (-1.0, np.inf, "adaptive")),
-        *(("alpha", a, ol.reuse_direction) for a in (-0.1, np.inf)),
-        *(("fraction", f, lambda f: ol.late_sam(0.1, 10, f)) for f in (-0.1, 1.1, np.nan)),
-        *(("alpha", a, lambda a: ol.lookbehind_sam(2, 0.1, a)) for a in (0, -0.5, 1.01, None)),
-        ("alpha", "adaptve", lambda a: ol.lookbehind_sam(2, 0.1, a)),
-        ("lambda_1", np.nan, lambda x: ol.ae_sam(0.1, 10, x, 1.0)),
-        ("lambda_2", "x", lambda x: ol.ae_sam(0.1, 10, 1.0, x)),
-        ("lambda_1", -np.inf, lambda x: ol.ae_sam(0.1, 10, x, 1.0)),
-        ("gamma", 0, lambda g: ol.sharpest_examples_grad_fn(lambda w: w, jnp.ones(2), g)),
-        ("weight", np.nan, lambda x: ol.combination(lambda *gradients: 0, weight=x)),
-    ],
-)
-def test_values_outside_their_range_raise(name, value, make):
-    with raises(name, value):
-        make(value)
-
-
-@pytest.mark.parametrize("alpha", [-1, -1.0, np.float32(-1)])
-def test_the_authors_adaptive_alpha_raises_with_its_names_here(alpha):
-    with pytest.raises(ValueError, match=r'^alpha .*"adaptive_per_tensor".*"adaptive"') as error:
-        ol.lookbehind_sam(2, 0.1, alpha)
-    assert repr(alpha) in str(error.value)
-
-
-METHODS = [ol.sam(0.1), ol.lookbehind_sam(2, 0.1, 0.5)]
+PARAMS = {"a": jnp.ones(2), "b": jnp.ones(3)}
+MASK = {"a": True, "b": False}
+METHODS = [ol.sam(0.1), ol.lookbehind_sam(2, 0.1, 0.5), ol.ae_sam(0.1, 10)]
 
 
 @pytest.mark.parametrize("tx", METHODS)
@@ -121,56 +43,125 @@ def test_gradients_in_other_containers_raise():
         tx.update(list(params), tx.init(params), params, grad_fn=lambda p, i: p)
 
 
-def test_traced_scalars_are_not_checked():
-    assert jax.jit(lambda rho: ol.sam(rho).init(jnp.ones(2)) is not None)(0.1)
+WRONG = {
+    "nothing": (lambda p, i: None, r"^the result of grad_fn .*nothing"),
+    "a pair": (lambda p, i: (p, p), r"^the result of grad_fn must .*ValueAndGrads"),
+    "integers": (lambda p, i: p.astype(int), r"^the result of grad_fn .*int32"),
+    "bools": (lambda p, i: p > 0, r"^the result of grad_fn .*bool"),
+    "complex numbers": (lambda p, i: p * 1j, r"^the result of grad_fn .*complex64"),
+}
 
 
-def test_sharpest_examples_need_one_loss_per_example():
-    with pytest.raises(ValueError, match=r"^per_example_loss_fn .*\(\)"):
-        ol.sharpest_examples_grad_fn(jnp.sum, jnp.ones(2))
+@pytest.mark.parametrize("tx", METHODS)
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_grad_fn_raises(tx, name):
+    grad_fn, message = WRONG[name]
+    w = jnp.ones(2)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        tx.update(w, tx.init(w), w, grad_fn=grad_fn)
+    problems = ol.check_grad_fn(grad_fn, w, w)
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "make"),
+    ("decision", "words"),
     [
-        ("eta", lambda schedule: ol.asam(0.1, eta=schedule)),
-        ("beta", lambda schedule: ol.esam(0.1, beta=schedule)),
-        ("probability", lambda schedule: ol.ss_sam(0.1, probability=schedule)),
-        ("decay", lambda schedule: ol.ae_sam(0.1, 10, decay=schedule)),
+        ((jnp.ones(2, bool), jnp.zeros(2)), "decide must return .*bool scalar"),
+        ((True, jnp.zeros(3)), "the state of decide must have"),
+        ((True, None), "the state of decide must have"),
     ],
 )
-def test_an_unsupported_schedule_raises_with_inject_hyperparams(name, make):
-    with pytest.raises(ValueError, match=rf"^{name} .*\binject_hyperparams"):
-        make(optax.constant_schedule(0.5))
+def test_a_decision_of_another_form_raises(decision, words):
+    policy = ol.Policy(lambda p: jnp.zeros(2), lambda *_: decision)
+    tx, w = ol.multistep(ol.sam_perturbation(0.1), policy=policy), jnp.ones(2)
+    with pytest.raises(ValueError, match=words):
+        tx.update(w, tx.init(w), w, grad_fn=lambda p, i: p)
 
 
-def test_an_unsynced_perturbation_needs_an_axis():
-    for make in (lambda **o: ol.sam(0.1, **o), lambda **o: ol.lookbehind_sam(2, 0.1, 0.5, **o)):
-        with pytest.raises(ValueError, match=r"^sync_perturbation=False .*axis_name=None"):
-            make(sync_perturbation=False)
+WRAPPERS = {
+    "multistep": lambda rule: ol.multistep(rule),
+    "lookbehind": lambda rule: ol.lookbehind(rule, 2, 0.5),
+    "stochastic": lambda rule: ol.multistep(ol.stochastic_perturbation(rule)),
+}
 
 
-@pytest.mark.parametrize("mask", [{"w": True}, {"a": "no"}, lambda params: 1.0])
-def test_a_wrong_mask_raises(mask):
-    tx = ol.asam(0.1, mask=mask)
-    params = {"a": jnp.ones(2)}
-    with pytest.raises(ValueError, match=r"^mask "):
-        tx.update(params, tx.init(params), params, grad_fn=lambda p, i: p)
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_whole_method_is_no_perturbation(wrap, method):
+    tx = wrap(method)
+    with pytest.raises(ValueError, match=r"(?s)^grad_fn is missing.*sam_perturbation\(rho\)"):
+        tx.update(PARAMS, tx.init(PARAMS), PARAMS, grad_fn=lambda p, i: p)
 
 
-def test_a_scheduled_alpha_must_be_a_scalar():
-    with raises("alpha", (3,)):
-        ol.lookbehind_sam(2, 0.1, lambda t: jnp.ones(3)).init(jnp.ones(3))
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_masked_rule_raises_with_masked_perturbation(wrap):
+    with pytest.raises(ValueError, match=r"^perturbation .*masked_perturbation\("):
+        wrap(optax.masked(ol.sam_perturbation(0.1), MASK)).init(PARAMS)
 
 
-def test_a_combination_of_another_type_raises():
-    for combine in (0.5, optax.identity(), lambda clean, perturbed: perturbed):
-        with pytest.raises(ValueError, match=r"^combine must be a Combination.*combination\(fn\)"):
-            ol.multistep(ol.sam_perturbation(0.1), combine=combine)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mask_around_a_method_raises_with_the_leaf(method):
+    labels = {"a": "train", "b": "freeze"}
+    groups = {"train": method, "freeze": optax.set_to_zero()}
+    wrapped = {
+        "optax.masked": optax.masked(method, MASK),
+        "optax.partition": optax.partition(groups, labels),
+        "optax.selective_transform": optax.selective_transform(
+            method, freeze_mask={"a": False, "b": True}
+        ),
+    }
+    for wrapper, tx in wrapped.items():
+        with pytest.raises(ValueError, match=r"^params .*\['b'\].*masked_perturbation\(") as error:
+            tx.init(PARAMS)
+        assert wrapper in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["a", 1.5, None, np.zeros(2, np.uint32)])
-def test_key_must_be_a_seed_or_a_key(key):
-    for make in (ol.ss_sam, ol.esam):
-        with raises("key", key):
-            make(0.1, key=key)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda: ol.masked_perturbation(ol.stochastic_perturbation(ol.sam_perturbation(0.1)), MASK),
+        lambda: ol.stochastic_perturbation(ol.masked_perturbation(ol.sam_perturbation(0.1), MASK)),
+        lambda: optax.chain(optax.masked(optax.clip(1.0), MASK), ol.sam_perturbation(0.1)),
+        lambda: optax.partition(
+            {"a": ol.sam_perturbation(0.1), "b": ol.asam_perturbation(0.1)}, {"a": "a", "b": "b"}
+        ),
+    ],
+)
+def test_masks_within_and_around_rules_that_are_right_pass(rule):
+    tx = ol.multistep(rule())
+    updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS, grad_fn=lambda p, i: p)
+    assert jax.tree.structure(updates) == jax.tree.structure(PARAMS)
+
+
+def test_only_groups_behind_the_method_get_their_own_optimizer():
+    groups = optax.partition({"a": optax.sgd(0.1), "b": optax.set_to_zero()}, {"a": "a", "b": "b"})
+    tx = optax.chain(ol.sam(0.1), groups)
+    updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS, grad_fn=lambda p, i: p)
+    assert not np.any(updates["b"])
+    assert np.all(updates["a"] != 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, bool, jnp.complex64])
+@pytest.mark.parametrize("tx", [ol.sam(0.1), ol.lookbehind_sam(2, 0.1, 0.5)])
+def test_gradients_of_a_wrong_dtype_raise_with_the_leaf(tx, dtype):
+    state, wrong = tx.init(PARAMS), PARAMS | {"b": jnp.ones(3, dtype)}
+    shown = rf"\['b'\].*{jnp.dtype(dtype).name}"
+    with pytest.raises(ValueError, match=f"^updates .*{shown}"):
+        tx.update(wrong, state, PARAMS, grad_fn=lambda p, i: p)
+    with pytest.raises(ValueError, match=f"^the result of grad_fn .*{shown}"):
+        tx.update(PARAMS, state, PARAMS, grad_fn=lambda p, i: wrong)
+
+
+def test_the_gradient_of_an_integer_leaf_raises_with_the_leaf():
+    params = {"w": jnp.ones(2), "count": jnp.ones(2, jnp.int32)}
+    grad_fn = lambda p, i: jax.grad(lambda p: jnp.sum(p["w"] ** 2), allow_int=True)(p)
+    tx = ol.sam(0.1)
+    with pytest.raises(ValueError, match=r"^updates .*\['count'\].*float0.*int32"):
+        tx.update(grad_fn(params, 0), tx.init(params), params, grad_fn=grad_fn)
+
+
+@pytest.mark.parametrize("result", [lambda p: (jnp.ones(()), p), lambda p: (p, {"accuracy": 1.0})])
+def test_a_tuple_in_place_of_the_gradient_raises_with_value_and_grads(result):
+    tx = ol.sam(0.1)
+    with pytest.raises(ValueError, match=r"^the result of grad_fn .*ValueAndGrads\("):
+        tx.update(PARAMS, tx.init(PARAMS), PARAMS, grad_fn=lambda p, i: result(p))

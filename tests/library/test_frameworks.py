@@ -9,14 +9,14 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.support.problems import batches, optimizers
+import optax_lookbehind as ol
+from tests.support.methods import METHODS
+from tests.support.problems import batches
 
-METHODS = ["sam", "asam", "lookbehind_sam_adaptive", "lookbehind_asam", "lookbehind_adam"]
 
-
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=["sam", "asam", "lookbehind_sam_adaptive", "lookbehind_adam"])
 def tx(request):
-    return optimizers()[request.param]
+    return METHODS[request.param].optimizer()
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,7 @@ def losses(tx, params, loss_fn, steps=15):
 
     @jax.jit
     def step(params, state):
-        grad_fn = lambda p, i: jax.grad(loss_fn)(p)
-        loss, grads = jax.value_and_grad(loss_fn)(params)
+        loss, grads, grad_fn = ol.value_and_grad(loss_fn)(params)
         updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state, loss
 
@@ -80,7 +79,7 @@ def test_equinox_with_none_leaves(tx, data):
 
 def test_equinox_filter_grad(data):
     model = eqx.nn.MLP(4, 3, 16, 1, key=jax.random.key(0))
-    tx = optimizers()["lookbehind_sam"]
+    tx = METHODS["lookbehind_sam"].optimizer()
     params = eqx.filter(model, eqx.is_array)
 
     @eqx.filter_grad
@@ -108,3 +107,39 @@ def test_haiku_style_nested_dicts(tx, data):
         return cross_entropy(hidden @ second["w"] + second["b"], data[1])
 
     assert_learns(losses(tx, params, loss_fn))
+
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
+
+
+def nnx_loss(model):
+    return jnp.mean((model(X) - 1) ** 2)
+
+
+@pytest.mark.parametrize("outer", [lambda tree: tree, nnx.as_pure], ids=["Param", "arrays"])
+@pytest.mark.parametrize("inner", [lambda tree: tree, nnx.as_pure], ids=["Param", "arrays"])
+def test_variables_around_the_arrays_of_a_gradient_do_not_matter(outer, inner):
+    graphdef, state = nnx.split(nnx.Linear(4, 2, rngs=nnx.Rngs(0)))
+    params, tx = outer(state), ol.lookbehind_sam(2, 0.05, "adaptive")
+
+    def grad_fn(params, i):
+        return inner(nnx.grad(nnx_loss)(nnx.merge(graphdef, params)))
+
+    grads = outer(nnx.grad(nnx_loss)(nnx.merge(graphdef, state)))
+    updates, _ = tx.update(grads, tx.init(params), params, grad_fn=grad_fn)
+    assert jax.tree.structure(updates) == jax.tree.structure(grads)
+    expected, _ = tx.update(
+        nnx.as_pure(grads),
+        tx.init(nnx.as_pure(state)),
+        nnx.as_pure(state),
+        grad_fn=lambda p, i: nnx.as_pure(grad_fn(p, i)),
+    )
+    for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_the_first_gradient_must_be_like_the_weights():
+    _, state = nnx.split(nnx.Linear(4, 2, rngs=nnx.Rngs(0)))
+    tx, pure = ol.sam(0.05), nnx.as_pure(state)
+    with pytest.raises(ValueError, match=r"^updates .*nnx\.as_pure"):
+        tx.update(state, tx.init(pure), pure, grad_fn=lambda p, i: p)

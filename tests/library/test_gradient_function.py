@@ -235,3 +235,24 @@ def test_the_gradient_is_taken_on_the_examples_whose_loss_rose_most(gamma, selec
 def test_sharpest_examples_need_one_loss_per_example():
     with pytest.raises(ValueError, match=r"^per_example_loss_fn .*\(\)"):
         ol.sharpest_examples_grad_fn(jnp.sum, jnp.ones(2))
+
+
+def test_esam_with_example_selection_trains():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(32, 4)), jnp.float32)
+    y = x @ jnp.array([1.0, -2.0, 0.5, 3.0])
+    losses = lambda w: jnp.square(x @ w - y)
+    tx = optax.chain(ol.esam(0.05, beta=0.6), optax.sgd(0.05))
+    w = jnp.zeros(4)
+
+    @jax.jit
+    def step(w, state):
+        _, grads, _ = ol.value_and_grad(lambda w: losses(w).mean())(w)
+        grad_fn = ol.sharpest_examples_grad_fn(losses, w)
+        updates, state = tx.update(grads, state, w, grad_fn=grad_fn)
+        return optax.apply_updates(w, updates), state
+
+    state = tx.init(w)
+    for _ in range(200):
+        w, state = step(w, state)
+    assert losses(w).mean() < 0.05 * losses(jnp.zeros(4)).mean()

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optax_lookbehind as ol
-from tests.support.problems import optimizers
 
 quick = functools.partial(settings, deadline=None, derandomize=True, database=None)
 
@@ -131,17 +130,6 @@ def test_looksams_plain_steps_match_float64(problem, rho):
         )
     if np.linalg.norm(v) <= 1e-9 * np.linalg.norm(u):  # parallel
         np.testing.assert_allclose(found[1], g, rtol=1e-5)
-
-
-@pytest.mark.parametrize("tree", [(), {}, {"a": {}}], ids=repr)
-@pytest.mark.parametrize("name", optimizers())
-def test_a_tree_without_weights_passes_through(name, tree):
-    """As a group of ``optax.partition`` without weights is, or a model that is frozen."""
-    tx = optimizers()[name]
-    state = tx.init(tree)
-    for _ in range(3):
-        updates, state = tx.update(tree, state, tree, grad_fn=lambda params, i: params)
-        assert jax.tree.structure(updates) == jax.tree.structure(tree)
 
 
 looksam = jax.jit(lambda problem, rho: emitted(ol.looksam(rho, 0.5, period=2), problem, steps=2))

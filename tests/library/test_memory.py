@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from tests.support.methods import METHODS, each, momentum_sgd
+from tests.support.methods import METHODS, SGD, each
 
 pytestmark = pytest.mark.usefixtures("optimized")
 SIZE = 1 << 20  # weights, far larger than everything else in these programs
@@ -38,24 +38,24 @@ loops = each(
 
 @loops
 def test_memory_does_not_grow_with_k(method):
-    few, many = (temporary(method.optimizer(momentum_sgd(), k=k)) for k in (2, 50))
+    few, many = (temporary(method.optimizer(SGD, k=k)) for k in (2, 50))
     assert abs(many - few) <= 0.02 * few
 
 
 def test_memory_of_a_plain_step_is_the_weights_and_the_momentum_alone():
-    assert temporary(optax.with_extra_args_support(momentum_sgd())) < 0.01 * 4 * SIZE
+    assert temporary(optax.with_extra_args_support(SGD)) < 0.01 * 4 * SIZE
 
 
 @pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="older compilers keep one buffer more")
 @each(lambda method: method.buffers)
 def test_no_more_buffers_than_the_algorithm_needs(method):
-    buffers = temporary(method.optimizer(momentum_sgd())) / (4 * SIZE)
+    buffers = temporary(method.optimizer(SGD)) / (4 * SIZE)
     assert buffers == pytest.approx(len(method.buffers), abs=0.01)
 
 
 @loops
 def test_the_donated_weights_and_state_are_updated_in_place(method):
-    memory = compiled_step(method.optimizer(momentum_sgd())).memory_analysis()
+    memory = compiled_step(method.optimizer(SGD)).memory_analysis()
     # All but the scalars, of which a schedule or policy may recreate some.
     assert memory.output_size_in_bytes - memory.alias_size_in_bytes < 1024
     assert memory.alias_size_in_bytes >= 2 * 4 * SIZE

@@ -48,6 +48,17 @@ def test_a_zero_perturbed_or_plain_gradient_makes_no_ascent_on_the_loss(method):
         assert updates @ (plain + perturbed) <= 0
 
 
+@pytest.mark.parametrize("tree", [(), {}, {"a": {}}], ids=repr)
+@each()
+def test_a_tree_without_weights_passes_through(method, tree):
+    """As a group of ``optax.partition`` without weights is, or a model that is frozen."""
+    tx = method.optimizer()
+    state = tx.init(tree)
+    for _ in range(3):
+        updates, state = tx.update(tree, state, tree, grad_fn=lambda params, i: params)
+        assert jax.tree.structure(updates) == jax.tree.structure(tree)
+
+
 def operations(jaxpr):
     """Name and result types of every operation, inner ones included."""
     for equation in jaxpr.eqns:

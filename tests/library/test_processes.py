@@ -44,7 +44,7 @@ def run(processes, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lookbehind_adaptive", "ae_sam"])
+@pytest.mark.parametrize("method", ["lookbehind_sam_adaptive", "ae_sam"])
 def test_two_processes_equal_one(method):
     (expected,) = run(1, method)
     for weights in run(2, method):

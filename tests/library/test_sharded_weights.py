@@ -10,13 +10,12 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+import optax_lookbehind as ol
 from benchmarks.hlo import count
-from tests.support.problems import batches, classification_loss, make_step, network, optimizers
+from tests.support.methods import METHODS, each
+from tests.support.problems import batches, classification_loss, make_step, network
 
 STEPS = 3
-METHODS = optimizers()
-# Between them they have every loop, combination and branch.
-QUICK = ["lookbehind_sam_adaptive", "ae_looksam"]
 
 
 class Layout(NamedTuple):
@@ -45,10 +44,11 @@ def sharded_step(tx, loss_fn, shardings):
 
     def step(params, state, batch):
         def grad_fn(params, i):
-            grads = jax.grad(loss_fn)(params, batch)
-            return jax.lax.with_sharding_constraint(grads, shardings)
+            value, grads = jax.value_and_grad(loss_fn)(params, batch)
+            return ol.ValueAndGrads(value, jax.lax.with_sharding_constraint(grads, shardings))
 
-        updates, state = tx.update(grad_fn(params, 0), state, params, grad_fn=grad_fn)
+        _, grads = grad_fn(params, 0)
+        updates, state = tx.update(grads, state, params, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state
 
     return step
@@ -66,15 +66,15 @@ def state_shardings(tx, params, shardings, mesh):
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"),
+    "layout",
     [
-        pytest.param(n, over, marks=[] if n in QUICK and over == "both" else pytest.mark.slow)
-        for n in METHODS
-        for over in LAYOUTS
+        pytest.param(layout, marks=[] if name == "both" else pytest.mark.slow, id=name)
+        for name, layout in LAYOUTS.items()
     ],
 )
-def test_fsdp_and_tensor_parallelism_equal_one_device(name, layout, float64):
-    tx, layout = METHODS[name], LAYOUTS[layout]
+@each(slow=True)
+def test_fsdp_and_tensor_parallelism_equal_one_device(method, layout, float64):
+    tx = method.optimizer()
     params, _ = network(dtype=jnp.float64)
     data = batches(number=STEPS, size=32, dtype=jnp.float64)
     mesh = jax.make_mesh(layout.shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
@@ -93,16 +93,9 @@ def test_fsdp_and_tensor_parallelism_equal_one_device(name, layout, float64):
         batch = jax.device_put(batch, NamedSharding(mesh, layout.batch))
         result = together(*result, batch)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(_numbers(a), _numbers(b), rtol=0, atol=1e-12),
-        result,
-        expected,
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), result, expected
     )
     assert result[0]["hidden"]["w"].sharding.shard_shape((4, 8)) != (4, 8)
-
-
-def _numbers(x):
-    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
 WIDTH = 64
@@ -148,7 +141,7 @@ def test_collectives_carry_as_many_gradients_as_are_taken_and_loops_no_whole_wei
     name, gradients
 ):
     plain = collective_bytes(compile_fsdp(optax.with_extra_args_support(optax.sgd(0.1))))
-    hlo = compile_fsdp(METHODS[name])
+    hlo = compile_fsdp(METHODS[name].optimizer())
     assert collective_bytes(hlo) == pytest.approx(gradients * plain, rel=0.02)  # norms: scalars
     carries = re.findall(r"^ *%?while\S* = \((.*?)\) while\(", hlo, re.M)
     assert len(carries) == name.startswith("lookbehind")

@@ -1,6 +1,4 @@
-"""Decisions and weights of every policy against NumPy, step by step in float64."""
-
-from functools import partial
+"""Weights and decisions under every policy against NumPy, step by step in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -162,40 +160,6 @@ def test_random_policy_draws_its_share(float64):
     assert (train(ol.ss_sam(RHO, 0.3, key=5), problem, w)[1] != uses).any()
 
 
-@pytest.mark.parametrize(
-    "always",
-    [
-        ol.ae_sam(RHO, STEPS, -np.inf, -np.inf),
-        ol.ae_sam(RHO, STEPS, -1e300, -1e300),
-        ol.ae_looksam(RHO, 0.5, STEPS, -np.inf, -np.inf),
-        ol.looksam(RHO, 0.5, period=1),
-        ol.ss_sam(RHO, probability=1.0),
-    ],
-)
-def test_policies_that_always_say_yes_are_sam(always, float64):
-    _, problem, w = noisy_gradients()
-    weights, uses, _ = train(always, problem, w)
-    np.testing.assert_array_equal(weights, train(ol.sam(RHO), problem, w)[0])
-    assert uses.all()
-
-
-@pytest.mark.parametrize(
-    "never",
-    [
-        ol.ae_sam(RHO, STEPS, np.inf, np.inf),
-        ol.ae_sam(RHO, STEPS, 1e300, 1e300),
-        ol.ae_looksam(RHO, 0.5, STEPS, np.inf, np.inf),
-        ol.ss_sam(RHO, probability=0.0),
-    ],
-)
-def test_policies_that_never_say_yes_are_plain_sgd(never, float64):
-    gradient, problem, w = noisy_gradients()
-    weights, uses, _ = train(never, problem, w)
-    expected, _ = reference(gradient, w, lambda g: False)
-    np.testing.assert_allclose(weights, expected, rtol=1e-12)
-    assert not uses.any()
-
-
 @pytest.mark.parametrize("alpha", [0.4, "adaptive"])
 def test_ae_lookbehind_takes_plain_steps_as_long_as_lookbehinds(alpha, float64):
     k = 3
@@ -276,28 +240,3 @@ def test_the_adaptive_policy_recovers_from_a_non_finite_gradient():
         assert np.isnan(updates).any() == (t == 3)
         assert np.isfinite(state.policy_state.decision_state).all()
     assert state.policy_state.applied > 5
-
-
-@pytest.mark.parametrize("make", [partial(ol.ss_sam, 0.1), partial(ol.esam, 0.1)])
-def test_a_given_key_survives_the_donation_of_the_state(make):
-    key = jax.random.key(0)
-    tx, w = make(key=key), jnp.ones(3)
-    step = jax.jit(
-        lambda state: tx.update(w, state, w, grad_fn=lambda p, i: p)[1], donate_argnums=0
-    )
-    first = step(tx.init(w))
-    again = step(tx.init(w))
-    jax.tree.map(np.testing.assert_array_equal, first, again)
-    assert jax.random.key_data(key).shape == (2,)
-
-
-def test_lookahead_params_pass_through_a_policy(float64):
-    matrix, w = map(jnp.asarray, quadratic())
-    tx = optax.chain(ol.ae_looksam(0.1, 0.5, 10), optax.lookahead(optax.sgd(0.1), 2, 0.5))
-    params = optax.LookaheadParams.init_synced(w)
-    state = tx.init(params)
-    for _ in range(4):
-        grad_fn = lambda p, i: matrix @ p
-        updates, state = tx.update(grad_fn(params.fast, 0), state, params, grad_fn=grad_fn)
-        params = optax.apply_updates(params, updates)
-    assert jnp.linalg.norm(params.slow) < jnp.linalg.norm(w)

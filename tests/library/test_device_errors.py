@@ -1,4 +1,4 @@
-"""The warning under pmap without axis_name, where the weights of the devices drift apart."""
+"""Gradients averaged over devices twice or not at all: errors, and the warning under pmap."""
 
 import warnings
 
@@ -7,6 +7,38 @@ import jax.numpy as jnp
 import pytest
 
 import optax_lookbehind as ol
+from tests.support.devices import make_step, on_mesh
+from tests.support.methods import METHODS
+from tests.support.problems import batches, classification_loss, network
+
+
+@pytest.fixture
+def problem(float64):
+    params, data = network(dtype=jnp.float64)[0], batches(size=32, dtype=jnp.float64)
+    return params, jax.tree.map(lambda x: x[0], data)
+
+
+@pytest.mark.parametrize("name", ["sam", "lookbehind_adam", "ae_sam"])
+def test_gradients_already_summed_over_the_axis_raise(name, problem):
+    params, batch = problem
+    tx = METHODS[name].optimizer(axis_name="data")
+    step = on_mesh(make_step(tx))  # jax.grad at shared weights: the trap
+    with pytest.raises(ValueError, match=r"(?s)updates .*per_device_params\(params, 'data'\)"):
+        step(params, tx.init(params), batch)
+
+
+def test_a_grad_fn_that_averages_raises(problem):
+    params, batch = problem
+    tx = ol.sam(0.1, axis_name="data")
+
+    def step(params, state, batch):
+        _, grads, grad_fn = ol.value_and_grad(classification_loss, axis_name="data")(params, batch)
+        averaged = lambda p, i: jax.lax.pmean(grad_fn(p, i), "data")
+        return tx.update(grads, state, params, grad_fn=averaged)
+
+    with pytest.raises(ValueError, match="the result of grad_fn"):
+        on_mesh(step)(params, tx.init(params), batch)
+
 
 W, X = jnp.ones((2, 3)), jnp.arange(6.0).reshape(2, 3)
 

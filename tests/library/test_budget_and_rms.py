@@ -1,4 +1,4 @@
-"""LE-SAM's budget, RMS ascent and XSAM's interpolation: formulas, dtypes, states."""
+"""The rules of LE-SAM (a budget) and of RMS ascent: formulas, dtypes, states."""
 
 import jax
 import jax.numpy as jnp
@@ -82,60 +82,3 @@ def test_what_is_not_finite_does_not_enter_the_mean_square():
     assert np.isnan(e).any()
     np.testing.assert_allclose(state.mean_square, [0.0, 2.0])
     assert np.isfinite(perturb(rule, g, state)[0]).all()
-
-
-def rotated(v_0, g, alpha):
-    """XSAM's formula with the angle from the cosine."""
-    v_0, v_1 = v_0 / np.linalg.norm(v_0), g / np.linalg.norm(g)
-    psi = np.arccos(v_0 @ v_1)
-    mixed = np.sin((1 - alpha) * psi) * v_0 + np.sin(alpha * psi) * v_1
-    return np.linalg.norm(g) * mixed / np.sin(psi)
-
-
-def combined(displacement, g, alpha=1.4):
-    combine = ol.interpolated(alpha)
-    state = combine.init(g)
-    return combine.combine(state, g, jnp.asarray(g), jnp.asarray(displacement))[0]
-
-
-@exact
-def test_the_gradient_is_rotated_in_the_plane_of_both_and_keeps_its_length():
-    displacement, g = np.array([0.1, 0.0, 0.2]), np.array([1.0, -2.0, 0.5])
-    for alpha in (0.0, 0.5, 1.4):
-        result = combined(displacement, g, alpha)
-        np.testing.assert_allclose(result, rotated(displacement, g, alpha), rtol=1e-12)
-        np.testing.assert_allclose(np.linalg.norm(result), np.linalg.norm(g), rtol=1e-12)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_parallel_directions_are_mixed_linearly(sign):
-    g = np.array([3.0, 4.0], np.float32)
-    weight = (1 - 1.4) * sign + 1.4
-    np.testing.assert_allclose(combined(sign * 0.1 * g, g), weight * g, rtol=1e-4)
-
-
-def test_a_zero_gradient_emits_zero_and_a_zero_displacement_the_gradient():
-    g = jnp.array([3.0, 4.0])
-    np.testing.assert_array_equal(combined(g, jnp.zeros(2)), jnp.zeros(2))
-    np.testing.assert_allclose(combined(jnp.zeros(2), g), g, rtol=1e-6)
-    assert np.isnan(combined(g, g * jnp.nan)).all()
-
-
-@exact
-def test_devices_rotate_their_own_gradients_from_their_own_displacements():
-    matrix, w = map(np.asarray, quadratic())
-    centres = np.random.default_rng(0).normal(size=(2, len(w)))
-    tx = ol.xsam(0.3, 1.4, axis_name="data", sync_perturbation=False)
-
-    def device(centre):
-        grad_fn = lambda p, i: matrix @ p - centre
-        return tx.update(grad_fn(w, 0), tx.init(w), jnp.asarray(w), grad_fn=grad_fn)
-
-    result, _ = jax.vmap(device, axis_name="data", out_axes=None)(jnp.asarray(centres))
-
-    def by_hand(centre):
-        g = matrix @ w - centre
-        e = 0.3 * g / np.linalg.norm(g)
-        return rotated(e, matrix @ (w + e) - centre, 1.4)
-
-    np.testing.assert_allclose(result, np.mean([*map(by_hand, centres)], axis=0), rtol=1e-10)
