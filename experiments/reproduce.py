@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = _names(options)
         if names and set(names) <= papers.STUDIES.keys():
             for name in names:
-                _print_written(papers.STUDIES[name](options.output / options.scale))
+                _print_written(papers.STUDIES[name](options.output))
             return
         if options.redraw:
             for name in names:

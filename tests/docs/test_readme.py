@@ -121,7 +121,7 @@ def test_the_guide_to_many_devices_runs():
 
 
 def test_every_page_with_code_has_a_test_that_runs_it():
-    tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for page in ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]:
         if code_blocks(page):
             assert pathlib.Path(page).name in tests, page
