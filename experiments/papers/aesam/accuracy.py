@@ -2,23 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from experiments.papers.aesam.settings import (
-    ERM,
-    ESAM_FRACTIONS,
-    FIVE_SEEDS,
-    LIMITS,
-    NO_PUBLISHED_CELLS,
-    NOISE_CHOICES,
-    NOISE_LAPTOP_LIMITS,
-    NOISE_LEVELS,
-    NOISE_LIMITS,
-    SEARCHED,
-    looksam_alpha,
-    methods,
-    noisy,
-    settings,
-    simpler,
-)
+from experiments.papers.aesam import settings
 from experiments.papers.setting import IMAGENET
 from experiments.results import drawings, line_drawings, metrics
 from experiments.results.item import LAPTOP, Item
@@ -30,22 +14,28 @@ _METRICS = [metrics.last("test_accuracy"), metrics.percent_sam(), metrics.best()
 
 
 def _table_1(scale: str) -> list[Row]:
-    return [setting.row(*method) for setting in settings(scale) for method in methods().items()]
+    return [
+        setting.row(*method)
+        for setting in settings.of_scale(scale)
+        for method in settings.methods().items()
+    ]
 
 
 def _table_2(scale: str) -> list[Row]:
     if scale == LAPTOP:
         return []
-    (setting,) = settings(scale, [("ImageNet", "ResNet-50")])
-    return [setting.row(*method) for method in methods().items()]
+    (setting,) = settings.of_scale(scale, [("ImageNet", "ResNet-50")])
+    return [setting.row(*method) for method in settings.methods().items()]
 
 
-def _noisy_rows(scale: str, network: str, levels: Sequence[float] = NOISE_LEVELS) -> list[Row]:
+def _noisy_rows(
+    scale: str, network: str, levels: Sequence[float] = settings.NOISE_LEVELS
+) -> list[Row]:
     """All methods for each fraction of wrong labels."""
     return [
-        noisy(scale, level, network).row(*method)
+        settings.noisy(scale, level, network).row(*method)
         for level in levels
-        for method in methods(2, (-1.0, 1.0), looksam_alpha(scale, level)).items()
+        for method in settings.methods(2, (-1.0, 1.0), settings.looksam_alpha(scale, level)).items()
     ]
 
 
@@ -55,15 +45,15 @@ def _table_3(scale: str) -> list[Row]:
 
 
 def _simpler_or_sam(params: Params) -> Params | None:
-    return {"method": "sam"} if params["method"] == "ae_looksam" else simpler(params)
+    return {"method": "sam"} if params["method"] == "ae_looksam" else settings.simpler(params)
 
 
 def _table_4(scale: str) -> list[Row]:
     rows = []
-    for level in NOISE_LEVELS:
+    for level in settings.NOISE_LEVELS:
         for period in 2, 3, 4, 5:
-            arguments = {"alpha": looksam_alpha(scale, level), "period": period}
-            rows.append(noisy(scale, level).row("looksam", arguments))
+            arguments = {"alpha": settings.looksam_alpha(scale, level), "period": period}
+            rows.append(settings.noisy(scale, level).row("looksam", arguments))
     return rows
 
 
@@ -94,8 +84,8 @@ def _curves(title: str, network: str, levels: Sequence[float], laptop_seeds: int
             "train_accuracy_curve", "test_accuracy_curve", x="epoch", x_label="epoch", bands=True
         ),
         against=lambda params: None if params["method"] == "none" else {"method": "none"},
-        choices=[*NOISE_CHOICES, ERM],
-        limits=NOISE_LIMITS,
+        choices=[*settings.NOISE_CHOICES, settings.ERM],
+        limits=settings.NOISE_LIMITS,
     )
 
 
@@ -109,21 +99,21 @@ ITEMS = {
     "table1": Item(
         title="Test accuracy and %SAM of seven methods",
         rows=_table_1,
-        seeds=FIVE_SEEDS,
+        seeds=settings.FIVE_SEEDS,
         metrics=[*_METRICS, metrics.last("train_accuracy")],
         draw=drawings.dots("test_accuracy"),
-        against=simpler,
+        against=settings.simpler,
         choices=[
-            SEARCHED,
-            ESAM_FRACTIONS,
-            NO_PUBLISHED_CELLS,
+            settings.SEARCHED,
+            settings.ESAM_FRACTIONS,
+            settings.NO_PUBLISHED_CELLS,
             "Patches of 16x16 would leave four tokens of a 32x32 image: ViT-S with patches of 4x4; "
             "PyramidNet-110 with alpha = 270.",
             "Whether the final runs train on the validation part again is not stated: at scale "
             "paper they train on all training images, with the standard augmentation.",
-            ERM,
+            settings.ERM,
         ],
-        limits=LIMITS,
+        limits=settings.LIMITS,
         t_test=True,
     ),
     "table2": Item(
@@ -132,13 +122,13 @@ ITEMS = {
         seeds={"laptop": 0, "paper": 3},
         metrics=_METRICS,
         draw=drawings.dots("test_accuracy"),
-        against=simpler,
+        against=settings.simpler,
         choices=[
             "rho = 0.05 as stated; LookSAM's alpha is not stated: 0.5, which is not in the paper's "
             "grid 0.1, 0.3, 0.6, 0.9.",
-            NO_PUBLISHED_CELLS,
+            settings.NO_PUBLISHED_CELLS,
             IMAGENET,
-            ERM,
+            settings.ERM,
         ],
         limits={LAPTOP: "Nothing of ImageNet's size is trained; aesam.table1 has these methods."},
         t_test=True,
@@ -150,8 +140,15 @@ ITEMS = {
         metrics=[*_METRICS, metrics.last("train_accuracy")],
         draw=drawings.dots("test_accuracy"),
         against=_simpler_or_sam,
-        choices=[*NOISE_CHOICES, ESAM_FRACTIONS, NO_PUBLISHED_CELLS, ERM],
-        limits={LAPTOP: NOISE_LAPTOP_LIMITS + " One network; aesam.figure11 has the other."},
+        choices=[
+            *settings.NOISE_CHOICES,
+            settings.ESAM_FRACTIONS,
+            settings.NO_PUBLISHED_CELLS,
+            settings.ERM,
+        ],
+        limits={
+            LAPTOP: settings.NOISE_LAPTOP_LIMITS + " One network; aesam.figure11 has the other."
+        },
         t_test=True,
     ),
     "table4": Item(
@@ -161,17 +158,17 @@ ITEMS = {
         metrics=_METRICS,
         draw=drawings.dots("test_accuracy"),
         against=lambda params: None if params["period"] == 2 else {"period": 2},
-        choices=[*NOISE_CHOICES, NO_PUBLISHED_CELLS],
-        limits=NOISE_LIMITS,
+        choices=[*settings.NOISE_CHOICES, settings.NO_PUBLISHED_CELLS],
+        limits=settings.NOISE_LIMITS,
     ),
     "figure4": _FIGURE_4._replace(
         rows=_without_laptop(_FIGURE_4.rows),
         limits={LAPTOP: "At this scale the numbers would be those of aesam.figure10: 80%."},
     ),
     "figure10": _curves(
-        "Accuracy over epochs with wrong labels, ResNet-18", "ResNet-18", NOISE_LEVELS, 3
+        "Accuracy over epochs with wrong labels, ResNet-18", "ResNet-18", settings.NOISE_LEVELS, 3
     ),
     "figure11": _curves(
-        "Accuracy over epochs with wrong labels, ResNet-32", "ResNet-32", NOISE_LEVELS, 2
+        "Accuracy over epochs with wrong labels, ResNet-32", "ResNet-32", settings.NOISE_LEVELS, 2
     ),
 }

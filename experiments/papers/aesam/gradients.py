@@ -6,15 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import probplot
 
-from experiments.papers.aesam.settings import (
-    ERM,
-    FIVE_SEEDS,
-    LIMITS,
-    PAIRS,
-    methods,
-    networks,
-    settings,
-)
+from experiments.papers.aesam import settings
 from experiments.papers.setting import laptop_limits, shown_in
 from experiments.results import drawings, figures, line_drawings, metrics
 from experiments.results.item import LAPTOP, Item, Options
@@ -45,7 +37,9 @@ _SAMPLES = 400
 def _rows(pairs: Sequence[tuple[str, str]], *names: str) -> Callable[[str], list[Row]]:
     """A setting for each network and dataset, with these methods."""
     return lambda scale: [
-        setting.row(name, methods()[name]) for setting in networks(scale, pairs) for name in names
+        setting.row(name, settings.methods()[name])
+        for setting in settings.networks(scale, pairs)
+        for name in names
     ]
 
 
@@ -141,7 +135,7 @@ def _figure_9(scale: str) -> list[Row]:
 
 
 def _figure_15(scale: str) -> list[Row]:
-    both = settings(scale, [("CIFAR-10", "ResNet-18"), ("CIFAR-100", "ResNet-18")])
+    both = settings.of_scale(scale, [("CIFAR-10", "ResNet-18"), ("CIFAR-100", "ResNet-18")])
     return [setting.row(name) for setting in both for name in ("ss_sam", "ae_sam")]
 
 
@@ -162,7 +156,7 @@ _FIGURE_1 = Item(
     metrics=_curves("variance", "expected_squared_norm", "squared_norm"),
     draw=_over_epochs("variance"),
     against=lambda params: {"method": "none"} if params["method"] == "sam" else None,
-    choices=[*_CHOICES, ERM],
+    choices=[*_CHOICES, settings.ERM],
     limits=_LIMITS,
     measures=_gradients(),
 )
@@ -182,7 +176,7 @@ ITEMS = {
     )._replace(limits=shown_in("aesam.figure8")),
     "figure7": Item(
         title="Squared norm of the full gradient during training with AE-SAM",
-        rows=_rows(PAIRS, "ae_sam"),
+        rows=_rows(settings.PAIRS, "ae_sam"),
         seeds=_SEEDS,
         metrics=_curves("squared_norm"),
         draw=_over_epochs("squared_norm"),
@@ -205,7 +199,7 @@ ITEMS = {
     )._replace(limits=shown_in("aesam.figure8")),
     "figure14": Item(
         title="Training loss of AE-SAM",
-        rows=_rows(PAIRS, "ae_sam"),
+        rows=_rows(settings.PAIRS, "ae_sam"),
         seeds=_SEEDS,
         metrics=_LOSS,
         draw=_LOSS_CURVES,
@@ -215,11 +209,11 @@ ITEMS = {
     "figure15": Item(
         title="Training loss of AE-SAM and SS-SAM",
         rows=_figure_15,
-        seeds=FIVE_SEEDS,
+        seeds=settings.FIVE_SEEDS,
         metrics=_LOSS,
         draw=_LOSS_CURVES,
         against=lambda params: {"method": "ss_sam"} if params["method"] == "ae_sam" else None,
         choices=["Dataset and network are not stated: ResNet-18 on CIFAR-10 and CIFAR-100."],
-        limits=LIMITS,
+        limits=settings.LIMITS,
     ),
 }

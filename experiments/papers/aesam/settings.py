@@ -24,7 +24,7 @@ _EPOCHS = {"PyramidNet-110": 300, "ViT-S/4": 1200}  # 200 for the others
 NOISE_LEVELS = (0.2, 0.4, 0.6, 0.8)
 
 
-def settings(scale: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Setting]:
+def of_scale(scale: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Setting]:
     """The paper's datasets and networks; at scale laptop one setting stands for all of them."""
     return [noisy_digits()] if scale == LAPTOP else [_setting(*pair) for pair in pairs]
 
@@ -34,7 +34,7 @@ def networks(scale: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Setti
     return (
         [noisy_digits(name) for name in DIGITS_NETWORKS]
         if scale == LAPTOP
-        else settings(scale, pairs)
+        else of_scale(scale, pairs)
     )
 
 

@@ -1,12 +1,6 @@
 """Figures 5, 6, 12 and 13: %SAM and accuracy over lambda_1 and lambda_2."""
 
-from experiments.papers.aesam.settings import (
-    LIMITS,
-    NOISE_LIMITS,
-    looksam_alpha,
-    noisy,
-    settings,
-)
+from experiments.papers.aesam import settings
 from experiments.papers.setting import shown_in
 from experiments.results import drawings, metrics
 from experiments.results.item import LAPTOP, Item
@@ -29,12 +23,12 @@ def _item(title: str, method: str, metric: Metric, noise: float | None) -> Item:
 
     def rows(scale: str) -> list[Row]:
         if noise is None:
-            (setting,) = settings(scale, [("CIFAR-10", "ResNet-18")])
+            (setting,) = settings.of_scale(scale, [("CIFAR-10", "ResNet-18")])
         else:
-            setting = noisy(scale, noise)
+            setting = settings.noisy(scale, noise)
         arguments: Params = {}
         if method == "ae_looksam":
-            arguments = {"alpha": looksam_alpha(scale, noise or 0.0)}
+            arguments = {"alpha": settings.looksam_alpha(scale, noise or 0.0)}
         return [
             setting.row(method, {**arguments, "lambda_1": float(low), "lambda_2": float(high)})
             for low in _GRID
@@ -54,7 +48,7 @@ def _item(title: str, method: str, metric: Metric, noise: float | None) -> Item:
             "rho and LookSAM's alpha are not stated: 0.05 and 0.5 (at scale laptop both 0.2); 0.5 "
             "is not in the paper's grid 0.1, 0.3, 0.6, 0.9.",
         ],
-        limits=LIMITS if noise is None else NOISE_LIMITS,
+        limits=settings.LIMITS if noise is None else settings.NOISE_LIMITS,
     )
 
 

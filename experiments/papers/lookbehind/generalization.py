@@ -1,20 +1,6 @@
 """Tables 1, 3, 5 and 8, and Figure 4: accuracy of Lookbehind and eleven other methods."""
 
-from experiments.papers.lookbehind.settings import (
-    ADAPTIVE_ALPHA,
-    ASAM_SETTINGS,
-    FAMILIES,
-    FIVE_SEEDS,
-    LAST_EPOCH,
-    LIMITS,
-    NO_K_OR_ALPHA,
-    PAIRS,
-    SEEDS,
-    base_method,
-    default_k,
-    settings,
-    variants,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import IMAGENET, LAPTOP_LIMITS, shown_in
 from experiments.results import drawings, line_drawings, metrics
 from experiments.results.item import LAPTOP, Item, Options
@@ -64,8 +50,8 @@ _TABLE_8 = ((81.56, 0.13), (83.42, 0.04), (83.72, 0.10), (83.68, 0.12), (84.00, 
 def methods(k: int, alpha: float = 0.5) -> list[tuple[str, Params]]:
     """The rows of Table 1: methods with their arguments."""
     rows: list[tuple[str, Params]] = [("none", {}), ("lookahead", {"k": k, "alpha": alpha})]
-    for family in FAMILIES:
-        (base, multistep, *others) = variants(family, k, alpha).items()
+    for family in settings.FAMILIES:
+        (base, multistep, *others) = settings.variants(family, k, alpha).items()
         last, mean = ((multistep[0], {"k": k, "average": average}) for average in (False, True))
         rows += [base, last, mean, *others]
     return rows
@@ -74,15 +60,17 @@ def methods(k: int, alpha: float = 0.5) -> list[tuple[str, Params]]:
 def _table_1(scale: str) -> list[Row]:
     return [
         setting.row(method, arguments, published=None if scale == LAPTOP else value)
-        for setting, values in zip(settings(scale), _TABLE_1, strict=False)
-        for (method, arguments), value in zip(methods(default_k(setting)), values, strict=True)
+        for setting, values in zip(settings.of_scale(scale), _TABLE_1, strict=False)
+        for (method, arguments), value in zip(
+            methods(settings.default_k(setting)), values, strict=True
+        )
     ]
 
 
 def _against(params: Params) -> Params | None:
-    if params["method"] in (*FAMILIES, "lookahead"):
+    if params["method"] in (*settings.FAMILIES, "lookahead"):
         return {"method": "none"}
-    return base_method(params)
+    return settings.base_method(params)
 
 
 def _table_3(scale: str) -> list[Row]:
@@ -91,11 +79,13 @@ def _table_3(scale: str) -> list[Row]:
     return [
         setting.row(
             f"lookbehind_{family}",
-            {"k": default_k(setting), "alpha": alpha},
+            {"k": settings.default_k(setting), "alpha": alpha},
             published=adaptive[place] if alpha == "adaptive" else static[6 + 5 * place],
         )
-        for setting, static, adaptive in zip(settings(scale), _TABLE_1, _TABLE_3, strict=True)
-        for place, family in enumerate(FAMILIES)
+        for setting, static, adaptive in zip(
+            settings.of_scale(scale), _TABLE_1, _TABLE_3, strict=True
+        )
+        for place, family in enumerate(settings.FAMILIES)
         for alpha in (0.5, "adaptive")
     ]
 
@@ -103,19 +93,19 @@ def _table_3(scale: str) -> list[Row]:
 def _table_5(scale: str) -> list[Row]:
     return [
         setting.row(family, published=None if scale == LAPTOP else value)
-        for setting, values in zip(settings(scale), _TABLE_5, strict=False)
-        for family, value in zip(FAMILIES, values, strict=True)
+        for setting, values in zip(settings.of_scale(scale), _TABLE_5, strict=False)
+        for family, value in zip(settings.FAMILIES, values, strict=True)
     ]
 
 
 def _table_8(scale: str) -> list[Row]:
-    (setting,) = settings(scale, [PAIRS[3]])
+    (setting,) = settings.of_scale(scale, [settings.PAIRS[3]])
     setting = setting.with_changes(label_smoothing=0.1)
     if scale != LAPTOP:
         setting = setting.with_changes(schedule="cosine")
     adaptive = {"k": 2, "alpha": "adaptive"}
     rows: list[tuple[str, Params]] = [("none", {})]
-    for family in FAMILIES:
+    for family in settings.FAMILIES:
         rows += [(family, {}), (f"lookbehind_{family}", adaptive)]
     return [
         setting.row(method, arguments, published=None if scale == LAPTOP else value)
@@ -143,7 +133,7 @@ ITEMS = {
     "table1": Item(
         title="Generalization: test accuracy of Lookbehind and eleven other methods",
         rows=_table_1,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             metrics.last("test_accuracy"),
             metrics.best(),
@@ -152,33 +142,39 @@ ITEMS = {
         ],
         draw=drawings.dots("test_accuracy"),
         choices=[
-            NO_K_OR_ALPHA,
-            LAST_EPOCH,
+            settings.NO_K_OR_ALPHA,
+            settings.LAST_EPOCH,
             "Optimizer settings are not in the text: those of the authors' code (rate 0.1, "
             "momentum 0.9, weight decay 5e-4, batches of 128); ImageNet: rate 0.1, cosine, batches "
             "of 256.",
             "rho is the default: 0.05 (SAM) and 0.5 (ASAM), on CIFAR-100 0.1 and 1.0.",
             "At scale laptop the learning rate follows a cosine, so that wrong labels are "
             "memorized.",
-            ASAM_SETTINGS,
+            settings.ASAM_SETTINGS,
             "The last partial batch of an epoch is dropped: 390 steps an epoch, the authors' code "
             "391.",
             IMAGENET,
         ],
-        limits=LIMITS,
+        limits=settings.LIMITS,
         against=_against,
     ),
     "table3": Item(
         title="Static and adaptive alpha",
         rows=_table_3,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             metrics.last("test_accuracy"),
             metrics.best(),
             metrics.last("train_loss", decimals=3),
         ],
         draw=drawings.dots("test_accuracy"),
-        choices=[NO_K_OR_ALPHA, LAST_EPOCH, ADAPTIVE_ALPHA, ASAM_SETTINGS, IMAGENET],
+        choices=[
+            settings.NO_K_OR_ALPHA,
+            settings.LAST_EPOCH,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
+            IMAGENET,
+        ],
         limits=shown_in("lookbehind.figure9", ": steps of rho, k = 5"),
         against=lambda params: (
             {"method": params["method"], "alpha": 0.5} if params["alpha"] == "adaptive" else None
@@ -187,13 +183,13 @@ ITEMS = {
     "table5": Item(
         title="Epoch of the best test accuracy of SAM and ASAM",
         rows=_table_5,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[metrics.best_epoch(), metrics.best(), metrics.last("test_accuracy")],
         draw=drawings.dots("best_epoch"),
         choices=[
             "The paper's deviations divide by n; ours by n - 1.",
             "Of several epochs with the best accuracy the first one counts.",
-            ASAM_SETTINGS,
+            settings.ASAM_SETTINGS,
             IMAGENET,
         ],
         limits={
@@ -204,7 +200,7 @@ ITEMS = {
     "table8": Item(
         title="Cosine schedule and label smoothing, k = 2, adaptive alpha, untuned",
         rows=_table_8,
-        seeds=FIVE_SEEDS,
+        seeds=settings.FIVE_SEEDS,
         metrics=[
             metrics.last("test_accuracy"),
             metrics.best(),
@@ -218,17 +214,17 @@ ITEMS = {
             "authors' own runs have 83.36 ± 0.18 (SAM) and 83.60 ± 0.15 (ASAM).",
             "The cosine schedule advances with every step, in the ASAM paper's code with every "
             "epoch.",
-            LAST_EPOCH,
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
-        limits=LIMITS,
+        limits=settings.LIMITS,
         against=_against,
     ),
     "figure4": Item(
         title="Test accuracy under noise on the weights",
         rows=_figure_4,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             metrics.measured(
                 "weight_noise",
@@ -255,10 +251,10 @@ ITEMS = {
             "has three, on at most 10,000 of its validation images.",
             "Deviations are over training seeds, those of the paper over draws of the noise. "
             "Lookahead-SGD and the rows with averaged gradients are left out.",
-            NO_K_OR_ALPHA,
-            ASAM_SETTINGS,
+            settings.NO_K_OR_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
-        limits=LIMITS,
+        limits=settings.LIMITS,
         measures=_noise,
         against=_against,
     ),

@@ -1,22 +1,13 @@
 """Table 9: Lookbehind on m-SAM and m-ASAM: each microbatch is perturbed independently."""
 
-from experiments.papers.lookbehind.settings import (
-    ADAPTIVE_ALPHA,
-    ALPHA,
-    ASAM_SETTINGS,
-    FAMILIES,
-    LAST_EPOCH,
-    RESNET_34,
-    base_method,
-    settings,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import LAPTOP_LIMITS
 from experiments.results import drawings, metrics
 from experiments.results.item import LAPTOP, PAPER, Item
 from experiments.results.row import Params, Row
 
 _PARTS = (4, 2)  # microbatches of a batch: m is a quarter or half of it
-_ALPHAS = (*ALPHA, "adaptive")
+_ALPHAS = (*settings.ALPHA, "adaptive")
 _PUBLISHED = {  # parts -> m-SAM, then k = 2 and k = 5 over alpha; the same for m-ASAM
     4: (
         (96.19, 0.09), (96.45, 0.04), (96.61, 0.05), (96.68, 0.07), (96.66, 0.03), (96.65, 0.07),
@@ -34,14 +25,14 @@ _PUBLISHED = {  # parts -> m-SAM, then k = 2 and k = 5 over alpha; the same for 
 def _methods(scale: str) -> list[tuple[str, Params]]:
     ks, alphas = ((2, 5), _ALPHAS) if scale == PAPER else ((2,), (0.2, 0.5, "adaptive"))
     rows: list[tuple[str, Params]] = []
-    for family in FAMILIES:
+    for family in settings.FAMILIES:
         rows.append((family, {}))
         rows += [(f"lookbehind_{family}", {"k": k, "alpha": alpha}) for k in ks for alpha in alphas]
     return rows
 
 
 def _rows(scale: str) -> list[Row]:
-    (setting,) = settings(scale, [RESNET_34])
+    (setting,) = settings.of_scale(scale, [settings.RESNET_34])
     rows = []
     for parts in _PARTS:
         m = {"m": setting.config.batch_size // parts}
@@ -74,12 +65,12 @@ ITEMS = {
         panels=("m",),
         panel_title=lambda params: f"m = {params['m']}",
         name=lambda params: _TITLES[params["method"]],
-        against=base_method,
+        against=settings.base_method,
         choices=[
             "rho and the batch size are not stated: the default, and 128 as in the authors' code.",
-            LAST_EPOCH,
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
         limits={LAPTOP: LAPTOP_LIMITS + " Microbatches of 8 and 16 in batches of 32; k = 2 only."},
     )

@@ -2,26 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from experiments.papers.lookbehind.settings import (
-    ADAPTIVE_ALPHA,
-    ALPHA,
-    ASAM_SETTINGS,
-    FAMILIES,
-    LAPTOP_RADII,
-    LAST_EPOCH,
-    PAIRS,
-    RESNET_34,
-    SEEDS,
-    TWO_K,
-    TWO_K_LIMITS,
-    K,
-    base_method,
-    family_of,
-    inner_steps,
-    settings,
-    variant_title,
-    with_inner_steps,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import IMAGENET, LAPTOP_LIMITS, shown_in
 from experiments.results import drawings, line_drawings, metrics
 from experiments.results.item import LAPTOP, Item
@@ -36,46 +17,46 @@ _MULTIPLES: dict[str, dict[str, tuple[float, ...]]] = {  # of the default radius
 
 
 def _family(method: str) -> Params:
-    return {"family": family_of({"method": method})}
+    return {"family": settings.family_of({"method": method})}
 
 
 def _figure_5(scale: str) -> list[Row]:
     if scale == LAPTOP:
         return []
     rows = []
-    for setting in settings(scale, [RESNET_34, PAIRS[2]]):
-        for family in FAMILIES:
+    for setting in settings.of_scale(scale, [settings.RESNET_34, settings.PAIRS[2]]):
+        for family in settings.FAMILIES:
             rows.append(setting.row(family, params=_family(family)))
             rows += [
                 setting.row(method, arguments, params=_family(method))
-                for k in K[scale]
-                for method, arguments in with_inner_steps(family, k)
+                for k in settings.K[scale]
+                for method, arguments in settings.with_inner_steps(family, k)
             ]
     return rows
 
 
 def _figure_6(scale: str) -> list[Row]:
-    (setting,) = settings(scale, [RESNET_34])
+    (setting,) = settings.of_scale(scale, [settings.RESNET_34])
     rows = []
-    for family in FAMILIES:
+    for family in settings.FAMILIES:
         for multiple in _MULTIPLES[scale][family]:
             rho = {"rho": round(multiple * setting.radius(family), 6)}
             rows.append(setting.row(family, rho, params=_family(family)))
             rows += [
                 setting.row(method, {**arguments, **rho}, params=_family(method))
-                for k in K[scale]
-                for method, arguments in with_inner_steps(family, k)
+                for k in settings.K[scale]
+                for method, arguments in settings.with_inner_steps(family, k)
             ]
     return rows
 
 
 def _base_of_radius(params: Params) -> Params | None:
-    base = base_method(params)
+    base = settings.base_method(params)
     return base and {**base, "rho": params["rho"]}
 
 
 def _figure_9(scale: str) -> list[Row]:
-    (setting,) = settings(scale, [RESNET_34])
+    (setting,) = settings.of_scale(scale, [settings.RESNET_34])
     steps: list[Params] = [
         {"alpha": 0.5, "rho_over_k": False},
         {"alpha": 1.0, "rho_over_k": True},
@@ -83,9 +64,9 @@ def _figure_9(scale: str) -> list[Row]:
     ]
     return [
         setting.row(f"lookbehind_{family}", {"k": k, **each})
-        for family in FAMILIES
+        for family in settings.FAMILIES
         for each in steps
-        for k in K[scale]
+        for k in settings.K[scale]
     ]
 
 
@@ -100,13 +81,13 @@ def _map(variant: str, pairs: Sequence[tuple[str, str]]) -> Callable[[str], list
 
     def rows(scale: str) -> list[Row]:
         found = []
-        for setting in settings(scale, pairs):
-            for family in FAMILIES:
+        for setting in settings.of_scale(scale, pairs):
+            for family in settings.FAMILIES:
                 found.append(setting.row(family))
                 found += [
                     setting.row(f"{variant}_{family}", {"k": k, "alpha": alpha})
-                    for alpha in ALPHA
-                    for k in inner_steps(scale, setting)
+                    for alpha in settings.ALPHA
+                    for k in settings.inner_steps(scale, setting)
                 ]
         return found
 
@@ -117,72 +98,78 @@ def _heat_map(title: str, rows: Callable[[str], list[Row]], **changes: object) -
     item = Item(
         title=title,
         rows=rows,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=_ACCURACY,
         draw=drawings.heat_map("test_accuracy", "k", "alpha"),
-        against=base_method,
+        against=settings.base_method,
         choices=[
             "The grids are not stated: alpha 0.2, 0.5, 0.8 (the authors' README), k as in Figure "
             "5.",
-            LAST_EPOCH,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ASAM_SETTINGS,
         ],
-        limits=TWO_K_LIMITS,
+        limits=settings.TWO_K_LIMITS,
     )
     return item._replace(**changes)  # type: ignore[arg-type]
 
 
-_MAP = _heat_map("Lookbehind over alpha and k; white: SAM or ASAM", _map("lookbehind", [RESNET_34]))
+_MAP = _heat_map(
+    "Lookbehind over alpha and k; white: SAM or ASAM", _map("lookbehind", [settings.RESNET_34])
+)
 _ALL_NETWORKS = [*_MAP.choices, "The networks are not listed: those of Table 1.", IMAGENET]
-_LOOKBEHIND_MAPS, _LOOKAHEAD_MAPS = (_map(v, PAIRS) for v in ("lookbehind", "lookahead"))
+_LOOKBEHIND_MAPS, _LOOKAHEAD_MAPS = (_map(v, settings.PAIRS) for v in ("lookbehind", "lookahead"))
 
 ITEMS = {
     "figure5": Item(
         title="Sensitivity to k",
         rows=_figure_5,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=_ACCURACY,
-        draw=line_drawings.lines("test_accuracy", "k", legend=variant_title),
+        draw=line_drawings.lines("test_accuracy", "k", legend=settings.variant_title),
         panels=("family", "setting"),
-        against=base_method,
-        choices=["alpha is not stated: 0.5 for each k.", LAST_EPOCH, ASAM_SETTINGS],
+        against=settings.base_method,
+        choices=[
+            "alpha is not stated: 0.5 for each k.",
+            settings.LAST_EPOCH,
+            settings.ASAM_SETTINGS,
+        ],
         limits=shown_in("lookbehind.figure6", ": rho = 0.2 and 1"),
     ),
     "figure6": Item(
         title="Sensitivity to rho",
         rows=_figure_6,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=_WITH_LOSS,
-        draw=line_drawings.lines("test_accuracy", "rho", log_x=True, legend=variant_title),
+        draw=line_drawings.lines("test_accuracy", "rho", log_x=True, legend=settings.variant_title),
         panels=("family", "setting"),
         against=_base_of_radius,
         choices=[
             "The grid is not stated but for its ends: at scale paper SAM 0.05, 0.1, 0.2, 0.5 and "
             "ASAM 0.5, 1, 2.",
             "alpha is not stated: 0.5.",
-            LAST_EPOCH,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ASAM_SETTINGS,
         ],
-        limits={LAPTOP: LAPTOP_LIMITS + LAPTOP_RADII + TWO_K},
+        limits={LAPTOP: LAPTOP_LIMITS + settings.LAPTOP_RADII + settings.TWO_K},
     ),
     "figure7": _MAP,
     "figure9": Item(
         title="Steps of rho against steps of rho / k",
         rows=_figure_9,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=_WITH_LOSS,
-        draw=line_drawings.lines("test_accuracy", "k", legend=variant_title),
+        draw=line_drawings.lines("test_accuracy", "k", legend=settings.variant_title),
         panels=("method", "setting"),
         against=_short_steps,
         choices=[
             '"Without linear interpolation" is read as alpha = 1 with k descent steps of the '
             "learning rate.",
             "Static alpha is not stated: 0.5.",
-            LAST_EPOCH,
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
-        limits=TWO_K_LIMITS,
+        limits=settings.TWO_K_LIMITS,
     ),
     "figure13": _heat_map(
         "Lookbehind over alpha and k on all networks; white: SAM or ASAM",

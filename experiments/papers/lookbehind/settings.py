@@ -34,7 +34,7 @@ SEEDS = {"laptop": 3, "paper": 3}
 FIVE_SEEDS = {"laptop": 5, "paper": 5}
 
 
-def settings(scale: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Setting]:
+def of_scale(scale: str, pairs: Sequence[tuple[str, str]] = PAIRS) -> list[Setting]:
     """The paper's datasets and networks; at scale laptop one setting stands for all of them."""
     return [noisy_digits()] if scale == LAPTOP else [_setting(*pair) for pair in pairs]
 

@@ -5,19 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.papers.lookbehind.settings import (
-    ASAM_SETTINGS,
-    FAMILIES,
-    LAPTOP_RADII,
-    RESNET_34,
-    SEEDS,
-    base_method,
-    default_k,
-    family_of,
-    settings,
-    variant_title,
-    variants,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import LAPTOP_LIMITS
 from experiments.results import line_drawings, metrics
 from experiments.results.item import LAPTOP, Item, Options
@@ -42,11 +30,11 @@ def _measures(scale: str) -> Options:
 
 def _rows(scale: str, family: str, multiples: Sequence[float]) -> list[Row]:
     """A row for each variant and training radius, in multiples of the default one."""
-    (setting,) = settings(scale, [RESNET_34])
+    (setting,) = settings.of_scale(scale, [settings.RESNET_34])
     return [
         setting.row(method, {**arguments, "rho": round(multiple * setting.radius(family), 6)})
         for multiple in multiples
-        for method, arguments in variants(family, default_k(setting)).items()
+        for method, arguments in settings.variants(family, settings.default_k(setting)).items()
     ]
 
 
@@ -57,15 +45,17 @@ def _figure_1(scale: str) -> list[Row]:
 def _figure_3(scale: str) -> list[Row]:
     """The same for SAM and ASAM; the multiple stands for the radius, which the two do not share."""
     return [
-        row._replace(params={"family": family_of(row.params), "multiple": multiple, **row.params})
-        for family in FAMILIES
+        row._replace(
+            params={"family": settings.family_of(row.params), "multiple": multiple, **row.params}
+        )
+        for family in settings.FAMILIES
         for multiple in _MULTIPLES[scale]
         for row in _rows(scale, family, [multiple])
     ]
 
 
 def _base_of_radius(params: Params) -> Params | None:
-    base = base_method(params)
+    base = settings.base_method(params)
     return base and {**base, "rho": params["rho"]}
 
 
@@ -88,7 +78,7 @@ ITEMS = {
     "figure1": Item(
         title="Training loss against m-sharpness; larger points: larger training rho",
         rows=_figure_1,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             _at(0),
             metrics.measured("m_sharpness", "loss", "training loss", at=metrics.only),
@@ -103,7 +93,7 @@ ITEMS = {
         ],
         limits={
             LAPTOP: LAPTOP_LIMITS
-            + LAPTOP_RADII
+            + settings.LAPTOP_RADII
             + " Training loss is on wrong labels too: a low one means that they "
             "were memorized, so that lower is not better here."
         },
@@ -112,7 +102,7 @@ ITEMS = {
     "figure3": Item(
         title="m-sharpness over the radius",
         rows=_figure_3,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             _at(2),
             metrics.measured("m_sharpness", "sam_sharpness", "m-sharpness in SAM's ball"),
@@ -126,7 +116,9 @@ ITEMS = {
             log_x=True,
             log_y=True,
             chosen=_ball_of_family,
-            legend=lambda params: f"{variant_title(params)}, {params['multiple']:g} x default rho",
+            legend=lambda params: (
+                f"{settings.variant_title(params)}, {params['multiple']:g} x default rho"
+            ),
             hidden=["rho"],
         ),
         panels=("family", "setting"),
@@ -138,9 +130,9 @@ ITEMS = {
             "The table has the third radius of SAM's ball (0.2 at scale laptop, else 1), for the "
             "rows of ASAM too, where the paper takes ASAM's ball (equation 6): that one is in the "
             "figure and in the JSON file.",
-            ASAM_SETTINGS,
+            settings.ASAM_SETTINGS,
         ],
-        limits={LAPTOP: LAPTOP_LIMITS + LAPTOP_RADII},
+        limits={LAPTOP: LAPTOP_LIMITS + settings.LAPTOP_RADII},
         measures=_measures,
     ),
 }

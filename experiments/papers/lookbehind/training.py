@@ -5,19 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.papers.lookbehind.settings import (
-    ADAPTIVE_ALPHA,
-    ASAM_SETTINGS,
-    FAMILIES,
-    LAST_EPOCH,
-    PAIRS,
-    RESNET_34,
-    SEEDS,
-    TWO_K,
-    K,
-    inner_steps,
-    settings,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import IMAGENET, LAPTOP_LIMITS, Setting, noisy_digits
 from experiments.results import drawings, line_drawings, metrics
 from experiments.results.item import LAPTOP, Item
@@ -44,13 +32,13 @@ def _with_drops(scale: str, setting: Setting) -> Setting:
 
 def _table_10(scale: str) -> list[Row]:
     rows = []
-    for setting, values in zip(settings(scale), _TABLE_10, strict=False):
+    for setting, values in zip(settings.of_scale(scale), _TABLE_10, strict=False):
         setting = _with_drops(scale, setting)
-        for place, family in enumerate(FAMILIES):
-            for k in inner_steps(scale, setting):
+        for place, family in enumerate(settings.FAMILIES):
+            for k in settings.inner_steps(scale, setting):
                 rows.append(setting.row(f"multistep_{family}", {"k": k}))
                 for adaptive, alpha in enumerate(_ALPHAS):
-                    value = values[6 * place + 3 * adaptive + K["paper"].index(k)]
+                    value = values[6 * place + 3 * adaptive + settings.K["paper"].index(k)]
                     published = None if scale == LAPTOP or value is None else (value, None)
                     arguments = {"k": k, "alpha": alpha}
                     rows.append(setting.row(f"lookbehind_{family}", arguments, published=published))
@@ -67,7 +55,7 @@ def _percent_of_multistep(table: Table) -> Iterator[Mapping[str, Any]]:
     threshold = {noisy_digits().name: noisy_digits().trained_above}
     curves = table.where(metric="test_accuracy_curve")
     for (setting, *_), rows in curves.group("setting", "k", "seed").items():
-        for family in FAMILIES:
+        for family in settings.FAMILIES:
             multistep = [row["value"] for row in rows.where(method=f"multistep_{family}")]
             if not multistep or not trained(multistep[-1:], threshold.get(setting)):
                 continue
@@ -84,10 +72,10 @@ _FRACTIONS = (0.25, 0.5, 0.75)  # of all epochs: where the learning rate drops
 
 
 def _figure_8(scale: str) -> list[Row]:
-    (setting,) = settings(scale, [RESNET_34])
+    (setting,) = settings.of_scale(scale, [settings.RESNET_34])
     rows = []
-    for family in FAMILIES[:1] if scale == LAPTOP else FAMILIES:
-        for k in K[scale]:
+    for family in settings.FAMILIES[:1] if scale == LAPTOP else settings.FAMILIES:
+        for k in settings.K[scale]:
             rho = setting.radius(family)
             both = [
                 (family, {"rho": rho}),
@@ -121,9 +109,9 @@ def _order(params: Params) -> str:
 def _figure_10(scale: str) -> list[Row]:
     return [
         _with_drops(scale, setting).row(f"lookbehind_{family}", {"k": k, "alpha": "adaptive"})
-        for setting in settings(scale, PAIRS[:-1])
-        for family in FAMILIES
-        for k in K[scale]
+        for setting in settings.of_scale(scale, settings.PAIRS[:-1])
+        for family in settings.FAMILIES
+        for k in settings.K[scale]
     ]
 
 
@@ -147,7 +135,7 @@ ITEMS = {
     "table10": Item(
         title="Gradients until Lookbehind reaches Multistep's accuracy, % of Multistep's",
         rows=_table_10,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             metrics.derived(
                 "percent_of_multistep",
@@ -167,13 +155,13 @@ ITEMS = {
             "Static alpha: 0.5 for each k; the paper takes the best one.",
             "A run that never reaches the level counts as 100%, the least that it can be, so that "
             "the mean is then too low. A dash: Multistep itself did not train.",
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
             IMAGENET,
         ],
         limits={
             LAPTOP: LAPTOP_LIMITS
-            + TWO_K
+            + settings.TWO_K
             + " With wrong labels accuracy falls again once they are memorized, so that the level "
             "is often passed in the first epochs: the numbers say more about that than about the "
             "drops of the learning rate."
@@ -182,7 +170,7 @@ ITEMS = {
     "figure8": Item(
         title="Changing the method in the middle of training",
         rows=_figure_8,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             metrics.last("test_accuracy"),
             metrics.best(),
@@ -197,15 +185,15 @@ ITEMS = {
             "ends.",
             "The best alpha for each k is not stated: 0.5.",
             "Weights, BatchNorm's statistics, momentum and the schedule continue.",
-            LAST_EPOCH,
-            ASAM_SETTINGS,
+            settings.LAST_EPOCH,
+            settings.ASAM_SETTINGS,
         ],
-        limits={LAPTOP: LAPTOP_LIMITS + " SAM only." + TWO_K},
+        limits={LAPTOP: LAPTOP_LIMITS + " SAM only." + settings.TWO_K},
     ),
     "figure10": Item(
         title="Adaptive alpha during training",
         rows=_figure_10,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[
             _alpha("mean_alpha", "alpha*, mean over training", slice(None)),
             _alpha("last_alpha", "last epoch", slice(-1, None)),
@@ -220,12 +208,12 @@ ITEMS = {
         choices=[
             "rho is the default. alpha* is that of the whole model, the mean over the steps of an "
             "epoch.",
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
         limits={
             LAPTOP: LAPTOP_LIMITS
-            + TWO_K
+            + settings.TWO_K
             + " The learning rate drops after 25%, 50% and 75% of the epochs."
         },
     ),

@@ -3,13 +3,7 @@
 from experiments.configs import translation, vit_finetune
 from experiments.configs.base import with_changes
 from experiments.methods.optimizers import OPTIMIZERS
-from experiments.papers.lookbehind.settings import (
-    ADAPTIVE_ALPHA,
-    ASAM_SETTINGS,
-    FAMILIES,
-    SEEDS,
-    base_method,
-)
+from experiments.papers.lookbehind import settings
 from experiments.papers.setting import EXAMPLES, Setting
 from experiments.results import drawings
 from experiments.results.item import LAPTOP, Item
@@ -47,7 +41,7 @@ def _vit() -> Setting:
 
 def _methods() -> list[tuple[str, Params]]:
     rows: list[tuple[str, Params]] = [("none", {})]
-    for family in FAMILIES:
+    for family in settings.FAMILIES:
         rows.append((family, {}))
         for alpha in 0.8, "adaptive":
             arguments = {"k": 2, "alpha": alpha, "switch_minibatch": True}
@@ -76,7 +70,11 @@ def _row(
 
 
 def _against(params: Params) -> Params | None:
-    return {"method": "none"} if params["method"] in FAMILIES else base_method(params)
+    return (
+        {"method": "none"}
+        if params["method"] in settings.FAMILIES
+        else settings.base_method(params)
+    )
 
 
 def _score(run: FinishedRun) -> float:
@@ -89,7 +87,7 @@ ITEMS = {
     "table4": Item(
         title="Transformers: translation, and fine-tuning of a ViT",
         rows=_rows,
-        seeds=SEEDS,
+        seeds=settings.SEEDS,
         metrics=[Metric("score", "test BLEU or validation accuracy, %", _score)],
         draw=drawings.dots("score"),
         against=_against,
@@ -105,8 +103,8 @@ ITEMS = {
             "decay.",
             "The published Adam, SAM and ASAM scores in translation are those of Kwon et al. "
             "(2021).",
-            ADAPTIVE_ALPHA,
-            ASAM_SETTINGS,
+            settings.ADAPTIVE_ALPHA,
+            settings.ASAM_SETTINGS,
         ],
         limits={
             LAPTOP: "Short messages that differ in a word or two, and a model of 0.9 million "
