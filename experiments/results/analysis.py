@@ -12,7 +12,7 @@ from experiments.results import figures, tables
 from experiments.results.groups import RunGroup
 from experiments.results.markdown import markdown_table
 from experiments.results.measures import MEASURES
-from experiments.results.measures.measure import Drawing, Group, Number, Options
+from experiments.results.measures.measure import Drawing, Group, Options
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.page import to_json_types, write_json
 from experiments.results.table import Table, concatenate, pack, unpack
@@ -93,34 +93,36 @@ def write(analysis: Analysis, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / NUMBERS, as_json(analysis))
     for name, drawing in _drawings(analysis):
-        figure = drawing.draw(analysis.measured(name), analysis.options[name])
+        figure = drawing.figure(analysis.measured(name), analysis.options[name])
         figures.save(figure, folder, drawing.name)
     disk.write_text(folder / REPORT, report(analysis))
 
 
 def table(analysis: Analysis) -> str:
-    """All numbers: a row for each and a column for each group, or with many groups transposed."""
-    entries: dict[str, dict[str, str]] = {group.name: {} for group in analysis.groups}
+    """All numbers: a column for each group, or a row if they are many."""
+    rows: dict[str, dict[str, str]] = {}
     for group in analysis.groups:
-        entries[group.name]["seeds"] = ", ".join(str(run.config.seed) for run in group.runs)
         epochs = sorted({run.checkpoint.epoch for run in group.runs})
-        entries[group.name]["epochs"] = ", ".join(map(str, epochs))
-    headings = ["seeds", "epochs"]
+        rows[group.name] = {
+            "": group.name,
+            "seeds": ", ".join(str(run.config.seed) for run in group.runs),
+            "epochs": ", ".join(map(str, epochs)),
+        }
     for name, options in analysis.options.items():
         for number in MEASURES[name].numbers(options):
-            found = {g.label: _mean_and_std(g.table, number) for g in analysis.measured(name)}
-            if any(found.values()):
-                headings.append(number.heading)
-                for label, text in found.items():
-                    entries[label][number.heading] = text
-    filled = {
-        group: {heading: entry.get(heading) or tables.DASH for heading in headings}
-        for group, entry in entries.items()
-    }
-    if len(filled) > _MANY_GROUPS:
-        return markdown_table([{"": group, **entry} for group, entry in filled.items()])
+            values = {g.label: number.by_seed(g.table).values() for g in analysis.measured(name)}
+            if any(values.values()):
+                for label, row in rows.items():
+                    found = list(values.get(label, ()))
+                    row[number.heading] = tables.two_digits(found) if found else tables.DASH
+    if len(rows) > _MANY_GROUPS:
+        return markdown_table(list(rows.values()))
+    headings = [heading for heading in next(iter(rows.values())) if heading]
     return markdown_table(
-        [{"": h, **{group: entry[h] for group, entry in filled.items()}} for h in headings]
+        [
+            {"": heading, **{name: row[heading] for name, row in rows.items()}}
+            for heading in headings
+        ]
     )
 
 
@@ -128,9 +130,8 @@ def report(analysis: Analysis) -> str:
     """The report as Markdown; its figures are next to it."""
     lines = ["# How flat are the minima?", "", _setting(analysis), "", table(analysis), ""]
     for name, drawing in _drawings(analysis):
-        note = drawing.note(analysis.options[name])
         lines += [f"## {drawing.title}", "", f"![{drawing.title}]({drawing.name}.svg)", ""]
-        lines += [f"{drawing.caption} {note}", ""]
+        lines += [drawing.caption.format(**analysis.options[name]), ""]
     lines += [f"Skipped: {name}: {reason}.\n" for name, reason in analysis.skipped.items()]
     lines += ["## Runs", ""]
     lines += [
@@ -143,34 +144,20 @@ def report(analysis: Analysis) -> str:
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """Every number, by run, and how it was made."""
-    return {
-        "made": analysis.made._asdict(),
-        "sample": analysis.sample,
-        "options": analysis.options,
-        "skipped": analysis.skipped,
-        "groups": [
-            {"name": group.name, "runs": [str(run.path) for run in group.runs]}
-            for group in analysis.groups
-        ],
-        "runs": [
-            {
-                "path": str(run.path),
-                "group": group.name,
-                "config": run_dir.identity(run.config),
-                "seed": run.config.seed,
-                "epoch": run.checkpoint.epoch,
-                "kept_epochs": run.kept_epochs,
-                "m": run.m,
-                "measures": {
-                    name: pack(by_run[run.path])
-                    for name, by_run in analysis.results.items()
-                    if run.path in by_run
-                },
-            }
-            for group in analysis.groups
-            for run in group.runs
-        ],
-    }
+
+    def of_run(group: RunGroup, run: TrainedRun) -> dict[str, Any]:
+        results = {name: by_run.get(run.path) for name, by_run in analysis.results.items()}
+        return {
+            "path": str(run.path),
+            "group": group.name,
+            "seed": run.config.seed,
+            "epoch": run.checkpoint.epoch,
+            "measures": {name: pack(found) for name, found in results.items() if found is not None},
+        }
+
+    settings = {"sample": analysis.sample, "options": analysis.options, "skipped": analysis.skipped}
+    runs = [of_run(group, run) for group in analysis.groups for run in group.runs]
+    return {"made": analysis.made._asdict(), **settings, "runs": runs}
 
 
 def _drawings(analysis: Analysis) -> list[tuple[str, Drawing]]:
@@ -181,11 +168,6 @@ def _drawings(analysis: Analysis) -> list[tuple[str, Drawing]]:
         if by_run
         for d in MEASURES[name].drawings
     ]
-
-
-def _mean_and_std(measured: Table, number: Number) -> str:
-    values = list(number.by_seed(measured).values())
-    return tables.two_digits(values) if values else ""
 
 
 def _setting(analysis: Analysis) -> str:

@@ -5,14 +5,13 @@ out of every figure.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.results import figures
-from experiments.results.item import PAPER, Result, ResultRow, reference
+from experiments.results.item import Result, ResultRow, reference
 from experiments.results.metrics import Metric
 from experiments.results.stats import Summary
 from experiments.results.table import concatenate
@@ -27,7 +26,10 @@ def dots(name: str) -> Draw:
 
     def draw(result: Result) -> Figure:
         measured = {heading: rows for heading, rows in drawn_rows(result).items() if rows}
-        missing = _published_panels(result)
+        missing = {
+            heading: {label: row.published for label, row in found.items() if row.published}
+            for heading, found in result.item.published(result.panels).items()
+        }
         most = max(map(len, [*measured.values(), *missing.values()]))
         titles = [*measured, *(f"{heading} (published)" for heading in missing)]
         figure, axes = figures.panels(titles, height=1.3 + 0.26 * most)
@@ -114,17 +116,6 @@ def drawn_rows(result: Result) -> dict[str, list[ResultRow]]:
 def metric_of(result: Result, name: str) -> Metric:
     """The item's metric of that name."""
     return next(metric for metric in result.item.metrics if metric.name == name)
-
-
-def _published_panels(result: Result) -> Mapping[str, Numbers]:
-    """The paper's values in panels that this scale does not have, by title and label."""
-    item = result.item
-    rows = [row for row in item.rows(PAPER) if row.published]
-    missing = [row for row in rows if item.heading(row.params) not in result.panels]
-    panels: dict[str, dict[str, Any]] = {}
-    for row, label in zip(missing, item.labels(missing), strict=True):
-        panels.setdefault(item.heading(row.params), {})[label] = row.published
-    return panels
 
 
 def _mean_and_std(found: Summary) -> tuple[float, float | None]:

@@ -1,6 +1,6 @@
 """An item: a table or figure of a paper as rows of parameters, and the results of its runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -117,6 +117,15 @@ class Item(NamedTuple):
     derive: Callable[[Table], Iterable[Mapping[str, Any]]] = lambda table: ()
     t_test: bool = False
     draws_data: bool = False
+
+    def published(self, panels: Container[str]) -> dict[str, dict[str, Row]]:
+        """The rows with numbers of the paper in other panels than these, by title and label."""
+        rows = [row for row in self.rows(PAPER) if row.published]
+        missing = [row for row in rows if self.heading(row.params) not in panels]
+        found: dict[str, dict[str, Row]] = {}
+        for row, label in zip(missing, self.labels(missing), strict=True):
+            found.setdefault(self.heading(row.params), {})[label] = row
+        return found
 
     def panel(self, params: Params) -> tuple:
         """The parameters that say in which panel a row is."""

@@ -217,23 +217,18 @@ def _difference(each: ResultRow, decimals: int) -> str:
 
 def _published(result: Result) -> list[str]:
     """The numbers of the paper in panels that this scale does not have."""
-    item = result.item
-    rows = [row for row in item.rows("paper") if row.published]
-    missing = [row for row in rows if item.heading(row.params) not in result.panels]
-    if not missing:
-        return []
-    entries: dict[str, dict[str, str]] = {}
-    for row, label in zip(missing, item.labels(missing), strict=True):
-        entry = entries.setdefault(label, {"published": label})
-        entry[item.heading(row.params)] = _published_value(row)
-    headings = dict.fromkeys(item.heading(row.params) for row in missing)
-    blank = dict.fromkeys(headings, tables.DASH)
-    filled = [{"published": label, **blank, **entry} for label, entry in entries.items()]
-    return ["## Published", "", markdown_table(filled), ""]
+    missing = result.item.published(result.panels)
+    labels = dict.fromkeys(label for rows in missing.values() for label in rows)
+    entries = [
+        {"published": label}
+        | {title: _published_value(rows.get(label)) for title, rows in missing.items()}
+        for label in labels
+    ]
+    return ["## Published", "", markdown_table(entries), ""] if entries else []
 
 
-def _published_value(row: Row) -> str:
-    mean, std = row.published or (None, None)
+def _published_value(row: Row | None) -> str:
+    mean, std = (row and row.published) or (None, None)
     return tables.plus_minus(mean, std, 2)
 
 

@@ -6,19 +6,11 @@ from functools import cache
 import numpy as np
 import optax
 from absl import logging
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 import optax_lookbehind as ol
-from experiments.results import figures
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import measure
+from experiments.results.measures.measure import Group, Measure, Number
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from experiments.training.phases import method_of_epoch
@@ -59,38 +51,34 @@ def _ascent(run: TrainedRun) -> tuple[str, int, float, float]:
     return bound.row.perturbation, k, bound.rho or _DEFAULT_RHO, eta
 
 
-def _draw(groups: Sequence[Group], _: Options) -> Figure:
-    figure, (alpha, cosines) = figures.panels(["", ""])
-    draw_curves(alpha, groups, "alpha", "epoch")
-    alpha.set(xlabel="epoch", ylabel=r"$\alpha^*$")
-    alpha.xaxis.get_major_locator().set_params(integer=True)
+def _cosines(axis: Axes, groups: Sequence[Group]) -> None:
+    """Cosines of consecutive gradients at the last checkpoint of each group."""
     for group in groups:
         last = max(group.table.where(metric="cosine").distinct("epoch"))
-        draw_curves(cosines, [group], "cosine", "step", epoch=last)
+        measure.curves("cosine", "step", at={"epoch": last})(axis, [group])
     steps = max(row["step"] for group in groups for row in group.table.where(metric="cosine"))
-    cosines.set(
+    axis.set(
         xlabel="ascent step i",
         ylabel=r"$\cos(g_{i-1}, g_i)$, last epoch",
         xticks=range(1, steps + 1),
     )
-    legend(figure, groups)
-    return figure
 
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "alignment",
             "Agreement of Lookbehind's inner steps",
-            _draw,
             "alpha* and cosines near 1 mean that all ascent steps have nearly the same gradient: "
-            "the loss is smooth in that region. Compare alpha* only at equal k.",
-            lambda _: (
-                "At every kept checkpoint, with the ascent rule, rho and k of the run (k = "
-                f"{_DEFAULT_K} if its method takes fewer than two ascent steps); means over the "
-                "minibatches."
-            ),
+            "the loss is smooth in that region. Compare alpha* only at equal k. At every kept "
+            "checkpoint, with the ascent rule, rho and k of the run (k = "
+            f"{_DEFAULT_K} if its method takes fewer than two ascent steps); means over the "
+            "minibatches.",
+            lambda groups, options: [
+                measure.curves("alpha", "epoch", xlabel="epoch", ylabel=r"$\alpha^*$"),
+                _cosines,
+            ],
         )
     ],
     numbers=lambda _: [Number("alpha*", "alpha", "epoch")],

@@ -3,20 +3,8 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from matplotlib.figure import Figure
-
-from experiments.results import figures
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Option,
-    Options,
-    draw_curves,
-    draw_rows,
-    legend,
-)
+from experiments.results.measures import measure
+from experiments.results.measures.measure import Measure, Number, Option
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from optax_lookbehind import sharpness
@@ -42,30 +30,26 @@ def _compute(run: TrainedRun, _: Sequence[TrainedRun], *, eigenvalues: int, samp
     )
 
 
-def _draw(groups: Sequence[Group], options: Options) -> Figure:
-    figure, (top, trace) = figures.panels(["largest eigenvalues", "trace"])
-    draw_curves(top, groups, "eigenvalue", "rank")
-    ranks = range(1, options["eigenvalues"] + 1)
-    top.set(xlabel="rank", ylabel="eigenvalue of the Hessian", xticks=ranks)
-    draw_rows(trace, groups, _TRACE)
-    trace.set(xlabel="trace of the Hessian")
-    legend(figure, groups)
-    return figure
-
-
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "curvature",
             "Curvature",
-            _draw,
             "The eigenvalues are the curvatures along the sharpest directions, the trace is the "
-            "sum of all eigenvalues; lower is flatter.",
-            lambda options: (
-                "Hessian of the mean training loss: eigenvalues by Lanczos iteration, trace by "
-                f"Hutchinson's estimator with {options['samples']} random vectors."
-            ),
+            "sum of all eigenvalues; lower is flatter. Hessian of the mean training loss: "
+            "eigenvalues by Lanczos iteration, trace by Hutchinson's estimator with {samples} "
+            "random vectors.",
+            lambda groups, options: [
+                measure.curves(
+                    "eigenvalue",
+                    "rank",
+                    xlabel="rank",
+                    ylabel="eigenvalue of the Hessian",
+                    xticks=range(1, options["eigenvalues"] + 1),
+                ),
+                measure.points(_TRACE, xlabel="trace of the Hessian"),
+            ],
         )
     ],
     options={

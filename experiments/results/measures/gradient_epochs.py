@@ -3,20 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from experiments.results import figures
-from experiments.results.measures import data
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Option,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import data, measure
+from experiments.results.measures.measure import Measure, Number, Option
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, concatenate, series
 from optax_lookbehind import sharpness
@@ -55,29 +44,19 @@ def _at_checkpoint(run: TrainedRun, samples: int) -> Table:
     return Table(rows)
 
 
-def _draw(groups: Sequence[Group], _: Options) -> Figure:
-    figure, axes = figures.panels([""] * len(_LABELS))
-    for axis, (metric, label) in zip(axes, _LABELS.items(), strict=True):
-        draw_curves(axis, groups, metric, "epoch")
-        axis.set(xlabel="epoch", ylabel=label)
-        figures.logarithmic(axis, "y")
-    legend(figure, groups)
-    return figure
-
-
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "gradient_epochs",
             "Gradients during training",
-            _draw,
             "The mean squared norm of a minibatch gradient is the sum of the variance and of the "
-            "squared norm of the full gradient.",
-            lambda _: (
-                "At every checkpoint that is kept, on training examples in fixed minibatches that "
-                "do not overlap."
-            ),
+            "squared norm of the full gradient. At every checkpoint that is kept, on training "
+            "examples in fixed minibatches that do not overlap.",
+            lambda groups, options: [
+                measure.curves(metric, "epoch", log="y", xlabel="epoch", ylabel=label)
+                for metric, label in _LABELS.items()
+            ],
         )
     ],
     options={

@@ -3,21 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.axes import Axes
 
-from experiments.results import figures
-from experiments.results.measures import data
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Option,
-    Options,
-    draw_points,
-    legend,
-)
+from experiments.results.measures import data, measure
+from experiments.results.measures.measure import Group, Measure, Number, Option
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from optax_lookbehind import sharpness
@@ -45,48 +34,46 @@ def _compute(run: TrainedRun, _: Sequence[TrainedRun], *, minibatches: int) -> T
     )
 
 
-def _draw(groups: Sequence[Group], options: Options) -> Figure:
-    del options
-    figure, (histogram, qq, decomposition) = figures.panels(["", "", ""])
+def _histogram(axis: Axes, groups: Sequence[Group]) -> None:
     bins = np.linspace(-4, 4, 25)
     for group in groups:
-        color, line, marker = group.style
-        curve = group.table.over("quantile", "standardized_norm")
-        density, _ = np.histogram(np.clip(curve.values, -4, 4), bins, density=True)
-        centers = (bins[1:] + bins[:-1]) / 2
-        histogram.plot(centers, density, color=color, linestyle=line, drawstyle="steps-mid")
-        qq.plot(curve.x, curve.summary.mean, marker, color=color, ms=3, markerfacecolor="none")
+        values = group.table.over("quantile", "standardized_norm").values
+        density, _ = np.histogram(np.clip(values, -4, 4), bins, density=True)
+        centers, (color, line, _) = (bins[1:] + bins[:-1]) / 2, group.style
+        axis.plot(centers, density, color=color, linestyle=line, drawstyle="steps-mid")
     x = np.linspace(-4, 4, 200)
-    histogram.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="0.6", linewidth=3, zorder=0)
-    qq.plot([-3, 3], [-3, 3], color="0.6", linewidth=3, zorder=0)
-    histogram.set(xlabel="squared gradient norm, standardized", ylabel="density")
-    qq.set(xlabel="quantiles of the normal distribution", ylabel="squared norm, standardized")
-    draw_points(decomposition, groups, _SQUARED_NORM, _VARIANCE)
-    decomposition.set(
-        xlabel="squared norm of the mean gradient", ylabel="variance of minibatch gradients"
-    )
-    figures.logarithmic(decomposition, "x")
-    figures.logarithmic(decomposition, "y")
-    normal = Line2D([], [], color="0.6", linewidth=3, label="normal distribution")
-    legend(figure, groups, extra=[normal])
-    return figure
+    axis.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="0.6", linewidth=3, zorder=0)
+    axis.set(xlabel="squared gradient norm, standardized", ylabel="density")
 
+
+def _quantiles(axis: Axes, groups: Sequence[Group]) -> None:
+    for group in groups:
+        curve, (color, _, marker) = group.table.over("quantile", "standardized_norm"), group.style
+        axis.plot(curve.x, curve.summary.mean, marker, color=color, ms=3, markerfacecolor="none")
+    axis.plot([-3, 3], [-3, 3], color="0.6", linewidth=3, zorder=0)
+    axis.set(xlabel="quantiles of the normal distribution", ylabel="squared norm, standardized")
+
+
+_DECOMPOSITION = measure.points(
+    _SQUARED_NORM,
+    _VARIANCE,
+    log="xy",
+    xlabel="squared norm of the mean gradient",
+    ylabel="variance of minibatch gradients",
+)
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "gradient_noise",
             "Noise of minibatch gradients",
-            _draw,
             "AE-SAM assumes that squared gradient norms are about normally distributed: the "
             "histogram then follows the grey curve, and the points lie on the grey line. Right: "
-            "the mean squared norm is the sum of the two coordinates; the variance is the noise.",
-            lambda options: (
-                f"Gradients on {options['minibatches']} random minibatches; squared norms "
-                "standardized per run. The histogram pools the seeds of a group, the Q-Q plot "
-                "shows their mean."
-            ),
+            "the mean squared norm is the sum of the two coordinates; the variance is the noise. "
+            "Gradients on {minibatches} random minibatches; squared norms standardized per run. "
+            "The histogram pools the seeds of a group, the Q-Q plot shows their mean.",
+            lambda groups, options: [_histogram, _quantiles, _DECOMPOSITION],
         )
     ],
     options={"minibatches": Option(200, "number of random minibatches")},

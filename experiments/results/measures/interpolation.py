@@ -3,18 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from experiments.results import figures
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import measure
+from experiments.results.measures.measure import Group, Measure, Number, Options, Panel
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from optax_lookbehind import sharpness
@@ -68,37 +60,40 @@ def _barrier(losses: np.ndarray) -> float:
     return np.max(loss - (1 - c) * loss[0] - c * loss[-1])
 
 
-def _draw(groups: Sequence[Group], _: Options) -> Figure:
-    known = [
-        same
-        for same in _REFERENCES
-        if any(group.table.where(metric="barrier", same_seed=same) for group in groups)
-    ]
-    figure, axes = figures.panels([f"from a run of {_REFERENCES[same]}" for same in known])
-    for axis, same in zip(axes, known, strict=True):
-        draw_curves(axis, groups, "loss_between", "coordinate", same_seed=same)
+def _from_a_run_of(same_seed: bool) -> Panel:
+    curves = measure.curves(
+        "loss_between",
+        "coordinate",
+        at={"same_seed": same_seed},
+        xlabel=f"interpolation coefficient (0: run of {_REFERENCES[same_seed]}, 1: this run)",
+        ylabel="training loss",
+    )
+
+    def panel(axis: Axes, groups: Sequence[Group]) -> None:
+        curves(axis, groups)
         for end in (0, 1):
             axis.axvline(end, color="0.6", linewidth=1, zorder=0)
-        start = f"interpolation coefficient (0: run of {_REFERENCES[same]}, 1: this run)"
-        axis.set(xlabel=start, ylabel="training loss")
-    legend(figure, groups)
-    return figure
+
+    return panel
+
+
+def _panels(groups: Sequence[Group], _: Options) -> list[Panel]:
+    """A panel for each kind of reference that a run has."""
+    known = {same for group in groups for same in group.table.distinct("same_seed")}
+    return [_from_a_run_of(same_seed) for same_seed in _REFERENCES if same_seed in known]
 
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "interpolation",
             "Linear interpolation between two runs",
-            _draw,
             "A barrier between 0 and 1 means that the two runs are in different basins. Runs of "
-            "one seed start at the same weights.",
-            lambda _: (
-                "The straight line to each run from the first run of the same seed (to the first "
-                "run of a seed: from the first run of all), among runs of the same architecture "
-                "and data. BatchNorm uses the statistics of each minibatch."
-            ),
+            "one seed start at the same weights. The straight line to each run from the first run "
+            "of the same seed (to the first run of a seed: from the first run of all), among runs "
+            "of the same architecture and data. BatchNorm uses the statistics of each minibatch.",
+            _panels,
         )
     ],
     numbers=lambda _: [

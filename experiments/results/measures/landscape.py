@@ -8,15 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.results import figures
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Option,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import measure
+from experiments.results.measures.measure import Group, Measure, Option
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from experiments.training import run_dir
@@ -46,16 +39,7 @@ def _first_of_config(run: TrainedRun, runs: Sequence[TrainedRun]) -> TrainedRun:
     return next(r for r in runs if run_dir.identity(r.config) | {"seed": 0} == mine)
 
 
-def _draw_line(groups: Sequence[Group], _: Options) -> Figure:
-    figure, (axis,) = figures.panels([""])
-    draw_curves(axis, groups, "line_loss", "coordinate")
-    axis.set(xlabel="distance along the direction (filter-normalized)", ylabel="training loss")
-    figures.logarithmic(axis, "y")
-    legend(figure, groups)
-    return figure
-
-
-def _draw_planes(groups: Sequence[Group], _: Options) -> Figure:
+def _draw_planes(groups: Sequence[Group]) -> Figure:
     figure, axes = figures.panels([textwrap.fill(group.label, 32) for group in groups])
     planes = [group.table.pivot("x", "y", "plane_loss") for group in groups]
     lowest = max(min(np.nanmin(loss) for *_, loss in planes), 1e-6)  # it may be 0 in float32
@@ -74,26 +58,32 @@ def _draw_planes(groups: Sequence[Group], _: Options) -> Figure:
     return figure
 
 
-_NOTE = "Random directions, each filter scaled to the norm of the weights' filter."
+_LINE = measure.curves(
+    "line_loss",
+    "coordinate",
+    log="y",
+    xlabel="distance along the direction (filter-normalized)",
+    ylabel="training loss",
+)
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "landscape_line",
             "Landscape along a line",
-            _draw_line,
             "The loss along a random direction, with the weights at 0. A wide valley is a flat "
-            "minimum.",
-            lambda _: _NOTE,
+            "minimum. Each filter of the direction has the norm of the weights' filter.",
+            lambda groups, options: [_LINE],
         ),
-        Drawing(
+        measure.Drawing(
             "landscape_plane",
             "Landscape over a plane",
-            _draw_planes,
             "The loss over a plane spanned by two random directions, with the weights at the "
-            "cross. All panels have the same contour levels: wider contours are flatter.",
-            lambda _: f"{_NOTE} The first run of each group.",
+            "cross. All panels have the same contour levels: wider contours are flatter. Each "
+            "filter of the directions has the norm of the weights' filter. The first run of each "
+            "group.",
+            draw=_draw_planes,
         ),
     ],
     options={

@@ -1,22 +1,11 @@
 """m-sharpness: the largest increase of the loss within a radius, averaged over minibatches."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from matplotlib.figure import Figure
-
-from experiments.results import figures
+from experiments.results.measures import measure
 from experiments.results.measures.functions import mean_over_batches
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Option,
-    Options,
-    draw_curves,
-    draw_points,
-    legend,
-)
+from experiments.results.measures.measure import Group, Measure, Number, Option, Options, Panel
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from optax_lookbehind import sharpness
@@ -50,37 +39,33 @@ def _shown(options: Options) -> Number:
     return Number(f"m-sharpness, radius {radius:g}", "sam_sharpness", {"radius": radius})
 
 
-def _draw(groups: Sequence[Group], options: Options) -> Figure:
-    figure, axes = figures.panels(["in SAM's ball", "in ASAM's ball", "trade-off"])
-    for axis, ball in zip(axes, ("sam", "asam"), strict=False):
-        draw_curves(axis, groups, f"{ball}_sharpness", "radius")
-        axis.set(xlabel=f"radius ({ball.upper()})", ylabel="m-sharpness (increase of the loss)")
-        figures.logarithmic(axis, "x")
-        values = [row["value"] for g in groups for row in g.table.where(metric=f"{ball}_sharpness")]
-        if min(values) > 0:  # at large radii the loss may decrease
-            figures.logarithmic(axis, "y")
-    draw_points(axes[2], groups, _shown(options), _LOSS)
-    axes[2].set(xlabel=f"{_shown(options).heading} (SAM)", ylabel="training loss")
-    legend(figure, groups)
-    return figure
-
-
-def _note(options: Options) -> str:
-    steps = options["steps"]
-    ascent = "one ascent step" if steps == 1 else f"{steps} projected ascent steps"
-    return f"The maximum over {ascent}, separately on each minibatch; means over the minibatches."
+def _panels(_: Sequence[Group], options: Options) -> list[Panel]:
+    # At large radii the loss may decrease, and the axis then is linear.
+    over_radius: dict[str, Any] = {
+        "x": "radius",
+        "log": "xy",
+        "ylabel": "m-sharpness (increase of the loss)",
+    }
+    return [
+        measure.curves("sam_sharpness", xlabel="radius (SAM)", **over_radius),
+        measure.curves("asam_sharpness", xlabel="radius (ASAM)", **over_radius),
+        measure.points(
+            _shown(options), _LOSS, xlabel=f"{_shown(options).heading} (SAM)", ylabel=_LOSS.heading
+        ),
+    ]
 
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "m_sharpness",
             "m-sharpness",
-            _draw,
             "The largest increase of the loss of a minibatch within a radius; lower is flatter. "
-            "Right: m-sharpness against training loss; lower left is better in both.",
-            _note,
+            "Right: m-sharpness against training loss; lower left is better in both. The maximum "
+            "is over {steps} (projected) ascent steps, separately on each minibatch; means over "
+            "the minibatches.",
+            _panels,
         )
     ],
     options={

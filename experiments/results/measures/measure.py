@@ -67,22 +67,36 @@ class Number(NamedTuple):
         return {seed: self.scale * value for seed, value in rows.by_seed(self.metric).items()}
 
 
+Panel = Callable[[Axes, Sequence[Group]], None]  # draws the groups
+
+
 class Drawing(NamedTuple):
     """A figure of an analysis.
 
     Attributes:
       name: file name without its extension.
       title: heading.
-      draw: ``(groups, options) -> figure``, with at least one group.
-      caption: how to read the figure.
-      note: ``options -> str``, how it was measured.
+      caption: how to read the figure and how it was measured; ``{option}`` stands for its value.
+      panels: ``(groups, options) -> panels``.
+      draw: ``groups -> figure`` in place of panels, for other shapes.
     """
 
     name: str
     title: str
-    draw: Callable[[Sequence[Group], Options], Figure]
     caption: str
-    note: Callable[[Options], str]
+    panels: Callable[[Sequence[Group], Options], Sequence[Panel]] = lambda groups, options: ()
+    draw: Callable[[Sequence[Group]], Figure] | None = None
+
+    def figure(self, groups: Sequence[Group], options: Options) -> Figure:
+        """The figure of groups, of which there is at least one."""
+        if self.draw is not None:
+            return self.draw(groups)
+        panels = self.panels(groups, options)
+        figure, axes = figures.panels([""] * len(panels))
+        for axis, panel in zip(axes, panels, strict=True):
+            panel(axis, groups)
+        figures.legend(figure, {group.label: group.style for group in groups})
+        return figure
 
 
 class Measure(NamedTuple):
@@ -112,41 +126,66 @@ class Measure(NamedTuple):
         return {name: option.default for name, option in self.options.items()}
 
 
-def draw_curves(
-    axis: Axes, groups: Sequence[Group], metric: str, x: str, scale: float = 1.0, **at: Any
-) -> None:
-    """A metric over a coordinate, a line for each group that has it."""
-    for group in groups:
-        if group.table.where(metric=metric, **at).having(x):
-            curve = group.table.over(x, metric, **at)
-            figures.curve(axis, curve.x, curve.summary, group.style, scale)
+def curves(
+    metric: str,
+    x: str,
+    *,
+    at: Mapping[str, Any] = MappingProxyType({}),
+    log: str = "",
+    scale: float = 1.0,
+    **labels: Any,
+) -> Panel:
+    """A panel with a metric over a coordinate, a line for each group that has it.
+
+    Args:
+      metric: the metric.
+      x: the coordinate.
+      at: other coordinates of the curve.
+      log: the axes that are logarithmic, "x", "y" or "xy"; "y" only for positive values.
+      scale: factor on the values.
+      **labels: ``xlabel``, ``ylabel`` and other properties of the axes.
+    """
+
+    def panel(axis: Axes, groups: Sequence[Group]) -> None:
+        lowest = np.inf
+        for group in groups:
+            if len(group.table.where(metric=metric, **at).having(x)):
+                curve = group.table.over(x, metric, **at)
+                figures.curve(axis, curve.x, curve.summary, group.style, scale)
+                lowest = min(lowest, np.nanmin(curve.values))
+        axis.set(**labels)
+        for which in log:
+            if which == "x" or lowest > 0:
+                figures.logarithmic(axis, which)
+
+    return panel
 
 
-def draw_points(axis: Axes, groups: Sequence[Group], x: Number, y: Number) -> None:
-    """Two numbers: a small, hollow marker for each run, a large one with bars for each group."""
-    for group in groups:
-        xs, ys = x.by_seed(group.table), y.by_seed(group.table)
-        _points(axis, group.style, np.array([[xs[seed], ys[seed]] for seed in xs], float))
+def points(x: Number, y: Number | None = None, *, log: str = "", **labels: Any) -> Panel:
+    """A panel with two numbers, or one number in a row for each group from top to bottom.
+
+    A small, hollow marker stands for a run, a large one with bars of a deviation for a group.
+    """
+
+    def panel(axis: Axes, groups: Sequence[Group]) -> None:
+        for row, group in enumerate(groups):
+            xs = x.by_seed(group.table)
+            ys = dict.fromkeys(xs, row) if y is None else y.by_seed(group.table)
+            _draw_points(axis, group.style, np.array([[xs[seed], ys[seed]] for seed in xs], float))
+        if y is None:
+            axis.set_yticks([])
+            axis.set_ylim(len(groups) - 0.5, -0.5)
+        axis.set(**labels)
+        for which in log:
+            figures.logarithmic(axis, which)
+
+    return panel
 
 
-def draw_rows(axis: Axes, groups: Sequence[Group], number: Number) -> None:
-    """A number as in :func:`draw_points`, a row for each group from top to bottom."""
-    for row, group in enumerate(groups):
-        values = number.by_seed(group.table).values()
-        _points(axis, group.style, np.array([[value, row] for value in values], float))
-    axis.set_yticks([])
-    axis.set_ylim(len(groups) - 0.5, -0.5)
-
-
-def _points(axis: Axes, style: Style, points: np.ndarray) -> None:
+def _draw_points(axis: Axes, style: Style, points: np.ndarray) -> None:
     color, _, marker = style
     _, mean, std = stats.summary(points)
     if std is not None:
         axis.plot(*points.T, marker, color=color, markerfacecolor="none", ms=4, alpha=0.6)
         axis.errorbar(*mean, xerr=std[0], yerr=std[1], color=color, linewidth=1, capsize=2)
     axis.plot(*mean, marker, color=color, ms=8)
-
-
-def legend(figure: Figure, groups: Sequence[Group], **others: Any) -> None:
-    """Names the groups below the panels."""
-    figures.legend(figure, {group.label: group.style for group in groups}, **others)

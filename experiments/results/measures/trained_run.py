@@ -110,7 +110,7 @@ def open_run(
       ValueError: if ``path`` is not the folder of an image classifier's run, or has no such
         checkpoint.
     """
-    config = _read_config(path)
+    config = files.read_config(path)
     if config.task != _TASK:
         raise ValueError(f"{path} must hold a run of the task {_TASK!r}, got {config.task!r}.")
     if data_dir is not None:
@@ -140,18 +140,6 @@ def method_title(config: ConfigDict) -> str:
     """Title of the method, or "A then B" after a switch."""
     methods = [phase.method for phase in read_phases(config)]
     return " then ".join(method.title(config.optimizer) for method in methods)
-
-
-def _read_config(path: Path) -> ConfigDict:
-    """The config of a run; keys that are newer than the run have their defaults."""
-    file = path / files.CONFIG
-    if not file.exists():
-        problem = f"has no {files.CONFIG}" if path.is_dir() else "is not a folder"
-        folder = path if path.is_dir() else path.parent
-        configs = [p for depth in ("*", "*/*") for p in folder.glob(f"{depth}/{files.CONFIG}")]
-        found = _listed(p.parent.relative_to(folder) for p in configs)
-        raise ValueError(f"{path} {problem}; runs in {folder}: {found}.")
-    return files.read_config(path)
 
 
 def _at_newest(run: TrainedRun) -> TrainedRun:

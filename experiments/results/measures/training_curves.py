@@ -3,18 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from experiments.results import figures
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import measure
+from experiments.results.measures.measure import Group, Measure, Number, Options, Panel
 from experiments.results.measures.trained_run import TrainedRun, read_metrics
 from experiments.results.table import Table
 from experiments.training.metrics import METRICS
@@ -50,35 +43,39 @@ def _numbers(_: Options) -> list[Number]:
     return [Number("logged training loss", "train_loss", "epoch"), *evaluated]
 
 
-def _draw(groups: Sequence[Group], _: Options) -> Figure:
-    shown = [name for name in _SHOWN if any(group.table.where(metric=name) for group in groups)]
-    figure, axes = figures.panels([""] * len(shown))
-    for axis, name in zip(axes, shown, strict=True):
-        metric = METRICS[name]
-        draw_curves(axis, groups, name, "epoch", metric.scale)
+def _panels(groups: Sequence[Group], _: Options) -> list[Panel]:
+    """A panel for each metric that a group has logged."""
+    logged = {name for group in groups for name in group.table.distinct("metric")}
+    return [_panel(name) for name in _SHOWN if name in logged]
+
+
+def _panel(name: str) -> Panel:
+    metric = METRICS[name]
+    curves = measure.curves(
+        name, "epoch", scale=metric.scale, xlabel="epoch", ylabel=metric.heading
+    )
+
+    def panel(axis: Axes, groups: Sequence[Group]) -> None:
+        curves(axis, groups)
+        tables = [group.table for group in groups if name in group.table.distinct("metric")]
         if name in _ZOOMED:
-            having = [group.table for group in groups if group.table.where(metric=name)]
-            means = [metric.scale * table.over("epoch", name).summary.mean for table in having]
+            means = [metric.scale * table.over("epoch", name).summary.mean for table in tables]
             figures.zoom(axis, [mean[np.newaxis] for mean in means])
-        axis.set(xlabel="epoch", ylabel=metric.heading)
-    legend(figure, groups)
-    return figure
+
+    return panel
 
 
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "training",
             "Training",
-            _draw,
             "The axes of loss and accuracy do not show the range of the first fifth of the "
             "epochs. Policies also show the fraction of sharpness-aware steps; the adaptive "
-            "policy, its statistics of the squared gradient norm.",
-            lambda _: (
-                "As logged by the runs: means over the steps of each epoch, and over the test set "
-                "after it."
-            ),
+            "policy, its statistics of the squared gradient norm. As logged by the runs: means "
+            "over the steps of each epoch, and over the test set after it.",
+            _panels,
         )
     ],
     numbers=_numbers,

@@ -2,20 +2,8 @@
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
-from experiments.results import figures
-from experiments.results.measures import data
-from experiments.results.measures.measure import (
-    Drawing,
-    Group,
-    Measure,
-    Number,
-    Option,
-    Options,
-    draw_curves,
-    legend,
-)
+from experiments.results.measures import data, measure
+from experiments.results.measures.measure import Measure, Number, Option, Options
 from experiments.results.measures.trained_run import TrainedRun
 from experiments.results.table import Table, series
 from optax_lookbehind import sharpness
@@ -46,34 +34,24 @@ def _numbers(options: Options) -> list[Number]:
     return [Number(heading, "noisy_accuracy", {"sigma": sigma}, scale=100)]
 
 
-def _draw(groups: Sequence[Group], _: Options) -> Figure:
-    figure, (axis,) = figures.panels([""])
-    draw_curves(axis, groups, "noisy_accuracy", "sigma", scale=100)
-    for group in groups:
-        curve = group.table.over("sigma", "noisy_accuracy")
-        if len(curve.seeds) == 1:
-            over_draws = group.table.over("sigma", "noisy_accuracy_std").values[0]
-            summary = curve.summary._replace(std=over_draws)
-            figures.curve(axis, curve.x, summary, group.style, scale=100)
-    axis.set(xlabel="relative standard deviation of the noise", ylabel="test accuracy, %")
-    legend(figure, groups)
-    return figure
-
-
 MEASURE = Measure(
     _compute,
     [
-        Drawing(
+        measure.Drawing(
             "weight_noise",
             "Accuracy under weight noise",
-            _draw,
-            "Flat minima keep their accuracy under more noise.",
-            lambda options: (
-                "Every weight is multiplied by 1 + sigma n, with n standard normal; BatchNorm's "
-                "statistics are then re-estimated on the training minibatches. Means over "
-                f"{options['draws']} draws; for a group of one run, the band is the deviation over "
-                "draws."
-            ),
+            "Flat minima keep their accuracy under more noise. Every weight is multiplied by "
+            "1 + sigma n, with n standard normal; BatchNorm's statistics are then re-estimated on "
+            "the training minibatches. Means over {draws} draws.",
+            lambda groups, options: [
+                measure.curves(
+                    "noisy_accuracy",
+                    "sigma",
+                    scale=100,
+                    xlabel="relative standard deviation of the noise",
+                    ylabel="test accuracy, %",
+                )
+            ],
         )
     ],
     options={

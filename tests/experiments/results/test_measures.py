@@ -213,7 +213,9 @@ def test_lookahead_is_measured_at_its_slow_weights(runs):
 
 
 def test_runs_that_differ_in_their_seed_are_one_group(runs, found):
-    groups = {group["name"]: group["runs"] for group in found["groups"]}
+    groups = {}
+    for run in found["runs"]:
+        groups.setdefault(run["group"], []).append(run["path"])
     names = ["SGD", "Lookbehind-SAM (k=2)", "Lookbehind-SAM (k=3)", "Lookahead-SAM"]
     assert list(groups) == names
     assert groups["SGD"] == [str(runs[f"sgd-{seed}"]) for seed in range(3)]
