@@ -15,7 +15,7 @@ import optax
 
 import optax_lookbehind as ol
 from experiments.configs.lookup import unknown
-from experiments.methods import masks, spec
+from experiments.methods import directions, masks, spec
 from experiments.methods.method import (
     Arguments,
     BoundMethod,
@@ -252,6 +252,18 @@ METHODS: dict[str, Method] = {
         {**_SAM, "sigma": 1.0, "decay": 0.9},
     ),
     "vasso": Method("VaSSO", _chained(ol.vasso), {**_SAM, "theta": 0.9}),
+    "last_gradient_sam": Method(
+        "SAM along the last gradient",
+        lambda a, run: run.chain(directions.last_gradient_sam(**a, **run.axis)),
+        _SAM,
+        _no_ascent,
+    ),
+    "random_direction_sam": Method(
+        "SAM along a random direction",
+        lambda a, run: run.chain(directions.random_direction_sam(**a, key=run.key, **run.axis)),
+        _SAM,
+        _no_ascent,
+    ),
     "momentum_sam": Method(
         "Momentum-SAM",
         lambda a, run: _averaged(run, ol.momentum_sam(run.optimizer, a["rho"])),

@@ -14,7 +14,7 @@ from experiments.models import initializers
 from experiments.models.dropout import remove_streams
 from experiments.models.pyramidnet import PyramidNet
 from experiments.models.resnet import BasicBlock, Bottleneck, ResNet, ZeroPadding
-from experiments.models.strided_cnn import StridedCNN
+from experiments.models.strided_cnn import NormalizedCNN, StridedCNN
 from experiments.models.vgg import VGG
 from experiments.models.vit import ViT
 from experiments.models.vit_checkpoint import load_vit_checkpoint
@@ -51,6 +51,7 @@ MODELS: Mapping[str, Callable[..., nnx.Module]] = {
         )
         for n in (3, 5, 7, 9, 18)
     },
+    "cnn_cifar": partial(NormalizedCNN, widths=(32, 64, 128)),
     "pyramidnet110": partial(PyramidNet, depth=110, alpha=270),
     **{f"vgg{depth}": partial(VGG, depth=depth) for depth in (11, 16)},
 }

@@ -1,5 +1,6 @@
-"""The network of La-MAML's CIFAR and Tiny-ImageNet experiments: strided convolutions, no norm."""
+"""Networks of strided convolutions: La-MAML's, without normalization, and one with BatchNorm."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import jax
@@ -8,6 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from experiments.models import initializers
+from experiments.models.layers import Layers, image_mean
 
 
 class StridedCNN(nnx.Module):
@@ -75,3 +77,42 @@ class StridedCNN(nnx.Module):
         for linear in self.linears[:-1]:
             x = nnx.relu(linear(x))
         return self.linears[-1](x)
+
+
+class NormalizedCNN(nnx.Module):
+    """3x3 convolutions of stride 2 with BatchNorm and ReLU, the mean of the image, a classifier.
+
+    With widths 32, 64 and 128 it has 94,762 weights for ten classes: small enough that a comparison
+    of many methods fits a laptop, large enough to memorize some thousand small images.
+
+    Args:
+      num_classes: number of classes.
+      channels: channels of the images.
+      widths: channels of each convolution.
+      dtype: type of the computation; weights, batch statistics and logits are float32.
+      rngs: keys for the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int,
+        *,
+        widths: Sequence[int],
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        layers = Layers(initializers.PYTORCH, dtype, rngs)
+        convs, norms = [], []
+        for width in widths:
+            convs.append(layers.conv(channels, width, 3, 2))
+            norms.append(layers.norm(width))
+            channels = width
+        self.convs, self.norms = nnx.List(convs), nnx.List(norms)
+        self.classifier = layers.classifier(channels, num_classes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, height, width, channel]`` images to ``[batch, class]`` logits."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = nnx.relu(norm(conv(x)))
+        return self.classifier(image_mean(x))
