@@ -4,7 +4,6 @@ A table and a figure, in some five minutes on two cores; each method at the sett
 it on held-out data (``papers/comparison/chosen.json``)::
 
     python -m experiments.demo --workdir=runs/demo
-    python -m experiments.demo --search=all    # repeats the choice of the settings; hours
 """
 
 import os
@@ -16,22 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments import cli
 from experiments.configs import base
 from experiments.configs.base import with_changes
-from experiments.configs.lookup import look_up
 from experiments.data.pipeline import steps_per_epoch
 from experiments.methods.table import method
-from experiments.papers.comparison.methods import DEMO, FURTHER, chosen
-from experiments.results import figures, metrics, search, stats, tables
+from experiments.papers.comparison.methods import DEMO, chosen
+from experiments.results import figures, metrics, stats, tables
 from experiments.results.markdown import markdown_table
 from experiments.results.metrics import FinishedRun
 from experiments.results.page import write_json
-from experiments.results.runner import share_compiled_programs
 from experiments.results.table import Table, pack
 from experiments.storage import disk
 from experiments.tasks.table import load_dataset
@@ -42,12 +38,6 @@ from experiments.training.seeds import train_seeds
 SEEDS = 5
 BASELINE = "SGD"  # the row that the others are compared with
 CONTROL = "SGD at SAM's rate"  # in addition to the tuned methods
-
-_SEARCH = flags.DEFINE_list(
-    "search",
-    None,
-    "Choose the settings of these methods (sam, ...) again, on held-out data; or: all.",
-)
 
 
 class Trained(NamedTuple):
@@ -79,30 +69,11 @@ class _Progress(NullLogger):
 
 
 def main(config: ConfigDict, workdir: Path | None) -> None:
-    """Compares the methods on top of ``config``, or searches their settings."""
+    """Compares the methods on top of ``config``."""
     workdir = workdir or Path("runs") / "demo"
     with cli.user_errors():
         workdir.mkdir(parents=True, exist_ok=True)
-        if _SEARCH.value:
-            search_settings(config, _SEARCH.value, workdir)
-        else:
-            compare(config, workdir)
-
-
-def search_settings(config: ConfigDict, names: Sequence[str], workdir: Path) -> None:
-    """Chooses the settings of methods and writes them to ``chosen.json``; resumes."""
-    known = {each.method: each for each in [*DEMO, *FURTHER]}
-    wanted = (
-        known if list(names) == ["all"] else [look_up("method", n, known).method for n in names]
-    )
-    share_compiled_programs(workdir)
-    choices = []
-    for group in DEMO, FURTHER:  # the settings of a group are as many for every method
-        candidates = [each for each in group if each.method in wanted]
-        choices += search.choose(config, candidates, workdir / "search")
-    search.write(workdir / "chosen.json", choices)
-    for choice in choices:
-        print(f"{choice.changes}: {choice.trials[0].mean:.2%} on held-out images")
+        compare(config, workdir)
 
 
 def compare(config: ConfigDict, workdir: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.configs.lookup import look_up
 from experiments.papers.aesam import accuracy, gradients, thresholds
+from experiments.papers.cifar import items as cifar
 from experiments.papers.comparison import frontier
 from experiments.papers.forecasting import items as forecasting
 from experiments.papers.laws import edges
@@ -39,6 +40,7 @@ _MODULES = {
     ),
     "aesam": (accuracy, gradients, thresholds),
     "comparison": (frontier,),
+    "cifar": (cifar,),
     "forecasting": (forecasting,),
 }
 

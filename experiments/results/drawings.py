@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.results import figures
+from experiments.results import figures, stats
 from experiments.results.item import Result, ResultRow, reference
 from experiments.results.metrics import Metric
 from experiments.results.stats import Summary
@@ -45,6 +45,35 @@ def dots(name: str) -> Draw:
         return figure
 
     return draw
+
+
+def by_cost(name: str) -> Draw:
+    """A dot for each row with its 95% interval, in the order of their gradients a step."""
+
+    def draw(result: Result) -> Figure:
+        panels = {heading: rows for heading, rows in drawn_rows(result).items() if rows}
+        most = max(map(len, panels.values()))
+        figure, axes = figures.panels(list(panels), height=1.5 + 0.26 * most)
+        label = f"{metric_of(result, name).label}, with its 95% interval"
+        for axis, rows in zip(axes, panels.values(), strict=True):
+            ordered = sorted(rows, key=lambda each: each.gradients_per_step or 0.0)
+            figures.dots(
+                axis,
+                {
+                    f"{each.label}  ({each.gradients_per_step or 0.0:.2f})": interval(each, name)
+                    for each in ordered
+                },
+                f"{label};\nin brackets: gradients a step",
+            )
+        return figure
+
+    return draw
+
+
+def interval(each: ResultRow, name: str) -> tuple[float, float]:
+    """Mean over seeds, and half its 95% interval."""
+    values = list(each.table.by_seed(name).values())
+    return float(np.mean(values)), stats.half_interval(values) or 0.0
 
 
 def heat_map(name: str, x: str, y: str) -> Draw:

@@ -28,6 +28,8 @@ class ResultRow(NamedTuple):
       trained: False if the runs did not train; such a row is compared with nothing and not drawn.
       against: label of the row that it is compared with; None if there is none.
       difference: paired difference of the first metric to that row.
+      holm: p-value of the difference, corrected for the number of comparisons in the panel.
+      verdict: "no worse", "worse" or "undecided", by the item's margin; None without one.
     """
 
     row: Row
@@ -38,6 +40,8 @@ class ResultRow(NamedTuple):
     label: str = ""
     against: str | None = None
     difference: stats.Difference | None = None
+    holm: float | None = None
+    verdict: str | None = None
 
 
 class Result(NamedTuple):
@@ -98,6 +102,8 @@ class Item(NamedTuple):
       measures: ``scale -> options`` of the measures that the metrics need, by name.
       derive: ``table -> rows`` computed from several runs, such as the effect of one parameter.
       t_test: whether the table has the p-values of the paired t-test, as the paper's has.
+      margin: a loss of the first metric that would not matter; with it the table has p-values
+        corrected by Holm's method within each panel, and says which rows are no worse.
       draws_data: whether each seed draws its own wrong labels, subset and folds.
     """
 
@@ -116,6 +122,7 @@ class Item(NamedTuple):
     measures: Callable[[str], Options] = _no_measures
     derive: Callable[[Table], Iterable[Mapping[str, Any]]] = lambda table: ()
     t_test: bool = False
+    margin: float | None = None
     draws_data: bool = False
 
     def published(self, panels: Container[str]) -> dict[str, dict[str, Row]]:
@@ -217,5 +224,23 @@ def evaluate(result: Result) -> Result:
             comparable = each.trained and rows[other].trained
             difference = stats.compare(values[place], values[other]) if comparable else None
             each = each._replace(against=labels[other], difference=difference)
+            if item.margin is not None and difference is not None:
+                verdict = stats.verdict(values[place], values[other], item.margin)
+                each = each._replace(verdict=verdict)
         evaluated.append(each)
+    evaluated = evaluated if item.margin is None else _corrected(item, evaluated)
     return result._replace(rows=evaluated)
+
+
+def _corrected(item: Item, rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """The rows with p-values corrected by Holm's method, a family for each panel."""
+    families: dict[tuple, dict[int, float]] = {}
+    for place, each in enumerate(rows):
+        if each.difference and each.difference.p is not None:
+            family = families.setdefault(item.panel(each.row.params), {})
+            family[place] = each.difference.p
+    corrected = list(rows)
+    for family in families.values():
+        for place, p in zip(family, stats.holm(list(family.values())), strict=True):
+            corrected[place] = rows[place]._replace(holm=p)
+    return corrected

@@ -189,6 +189,9 @@ def _table(result: Result, rows: Sequence[ResultRow]) -> str:
         if compares and item.t_test:
             p = each.difference and each.difference.p
             entry["p (paired t-test)"] = tables.DASH if p is None else f"{p:.2g}"
+        if compares and item.margin is not None:
+            entry["p (Holm)"] = tables.DASH if each.holm is None else f"{each.holm:.2g}"
+            entry[f"by {item.margin:g}"] = each.verdict or tables.DASH
         entries.append(entry)
     return markdown_table(entries)
 

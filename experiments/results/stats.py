@@ -1,7 +1,7 @@
 """Statistics over seeds: mean and deviation, paired differences, corrections and margins."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -111,6 +111,26 @@ def not_worse(differences: ArrayLike, margin: float) -> bool | None:
         differences
     )
     return bool(lowest > -margin)
+
+
+def verdict(
+    mine: Mapping[int, float], other: Mapping[int, float], margin: float
+) -> Literal["no worse", "worse", "undecided"]:
+    """Whether values are no worse than others by a margin; larger is better.
+
+    "no worse" by :func:`not_worse`; else "worse" if the 95% interval of the paired difference lies
+    below 0, and "undecided" if it does not.
+
+    Args:
+      mine: seed -> value.
+      other: seed -> value.
+      margin: a loss of this size would not matter; > 0.
+    """
+    differences = [mine[seed] - other[seed] for seed in mine if seed in other]
+    if not_worse(differences, margin):
+        return "no worse"
+    interval = paired(differences).interval if differences else None
+    return "worse" if interval is not None and interval[1] < 0 else "undecided"
 
 
 def trained(accuracies: ArrayLike, threshold: float | None) -> bool:

@@ -1,14 +1,15 @@
 """The methods of the comparison on noisy digits: searched grids, and the chosen settings.
 
-``python -m experiments.demo --search`` repeats the choice (:mod:`experiments.results.search`). The
-methods of the demo have 16 settings each, the further ones 8: half of the learning rates.
+``python -m experiments.papers.search digits`` repeats the choice, in hours. The methods of the demo
+have 16 settings each, the further ones 8: half of the learning rates.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.results.search import Candidates, Choice, read
+from experiments.configs import noisy_digits
+from experiments.results.search import Candidates, Choice, choose, read
 
 CHOSEN = Path(__file__).parent / "chosen.json"  # by held-out accuracy
 
@@ -62,6 +63,13 @@ FURTHER = [
     Candidates("lookbehind_asam", _grid(_LOOKBEHIND_RATES, (0.25, 0.5, 1.0, 2.0)), _ADAPTIVE),
     Candidates("lookbehind_sam", _grid(_LOOKBEHIND_RATES, _SMALL_RADII), {"k": 5, "alpha": 0.5}),
 ]
+
+
+def search(data_dir: str | None, runs: Path) -> dict[Path, list[Choice]]:
+    """The choices for all methods; the settings of a group are as many for every method."""
+    del data_dir  # the digits are part of scikit-learn
+    config = noisy_digits.get_config()
+    return {CHOSEN: [choice for group in (DEMO, FURTHER) for choice in choose(config, group, runs)]}
 
 
 def chosen(candidates: list[Candidates]) -> list[Choice]:

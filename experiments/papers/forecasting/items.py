@@ -148,8 +148,8 @@ _LIMITS = (
     "that other programs may have used."
 )
 _NOT_CHOSEN = (
-    "The settings of this scale have not been chosen yet: python -m "
-    "experiments.papers.forecasting.search --data_dir=DIR --scale={scale}"
+    "The settings of this scale have not been chosen yet: python -m experiments.papers.search "
+    "forecasting.{scale} --data_dir=DIR"
 )
 
 ITEMS = {

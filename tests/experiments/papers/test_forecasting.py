@@ -10,7 +10,7 @@ from experiments.configs import forecasting
 from experiments.data.series.synthetic import synthetic_series
 from experiments.papers.forecasting import items, search, settings
 from experiments.results.metrics import FinishedRun
-from experiments.results.search import Choice, Trial
+from experiments.results.search import Choice, Trial, write
 from experiments.results.table import Table
 
 
@@ -23,7 +23,7 @@ def chosen(monkeypatch, tmp_path):
             Choice(row.method, dict(row.fixed), row.candidates("laptop").settings[0])
             for row in settings.searched("laptop")
         ]
-        search.write(settings.chosen_file("laptop", series, 96), choices)
+        write(settings.chosen_file("laptop", series, 96), choices)
 
 
 @pytest.mark.parametrize(("scale", "number"), [("laptop", 8), ("paper", 16)])
@@ -53,7 +53,7 @@ def test_without_choices_there_is_no_table_and_the_reason_is_said():
         if not settings.is_chosen(scale):
             item = papers.load("forecasting.table")
             assert item.rows(scale) == []
-            assert "forecasting.search --data_dir=DIR" in item.limits[scale]
+            assert "--data_dir=DIR" in item.limits[scale]
 
 
 def test_settings_are_chosen_by_the_validation_error_alone(monkeypatch, tmp_path):
@@ -80,7 +80,7 @@ def test_settings_are_chosen_by_the_validation_error_alone(monkeypatch, tmp_path
     monkeypatch.setattr(search, "searched", lambda scale: rows)
     monkeypatch.setattr(search, "base_config", tiny)
     monkeypatch.setattr("experiments.results.search.SEEDS", (7,))
-    control, regularized = search.search(
+    control, regularized = search.search_series(
         "laptop", "small", 4, str(tmp_path), tmp_path / "runs"
     ).values()
 

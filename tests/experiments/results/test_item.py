@@ -121,3 +121,21 @@ def test_panels_are_named_by_their_parameters():
 def test_a_method_string_has_its_arguments_in_the_order_of_the_table():
     text = method_string("lookbehind_sam", {"alpha": 0.5, "rho": 0.1, "k": 2})
     assert text == "lookbehind_sam:k=2,rho=0.1,alpha=0.5"
+
+
+def test_with_a_margin_p_values_are_corrected_within_each_panel_and_verdicts_given():
+    compared = AGAINST_SGD._replace(margin=1.0)
+    values = {"sam": [2.0, 2.1, 2.2], "asam": [0.2, -0.3, 0.2], "looksam": [-3.0, -3.3, -2.9]}
+    rows = [
+        result_row({"setting": setting, "method": method}, accuracies)
+        for setting, methods in {"a": ["sam", "asam", "looksam"], "b": ["sam"]}.items()
+        for method, accuracies in {"none": [0.0, 0.1, 0.0], **values}.items()
+        if method in ["none", *methods]
+    ]
+    _, sam, asam, looksam, _, alone = evaluated(*rows, item=compared)
+    assert [each.verdict for each in (sam, asam, looksam)] == ["no worse", "no worse", "worse"]
+    assert alone.holm == alone.difference.p  # a family of one
+    smallest, middle, largest = sorted((sam, asam, looksam), key=lambda each: each.difference.p)
+    assert smallest.holm == pytest.approx(3 * smallest.difference.p)
+    assert middle.holm == pytest.approx(2 * middle.difference.p)
+    assert largest.holm == pytest.approx(max(largest.difference.p, middle.holm))

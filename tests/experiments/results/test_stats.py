@@ -86,3 +86,20 @@ def test_a_row_has_trained_if_its_mean_reaches_the_threshold():
     assert not stats.trained([40.0, 59.0], 50.0)
     assert stats.trained([0.0], None)
     assert stats.trained([], 50.0)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([0.1, -0.1, 0.2], "no worse"),
+        ([-0.4, -0.5, -0.6], "no worse"),  # worse, but by less than the margin
+        ([-3.0, -3.1, -2.9], "worse"),
+        ([-3.0, 2.0, -1.0], "undecided"),
+        ([], "undecided"),
+        ([-5.0], "undecided"),
+    ],
+)
+def test_a_verdict_needs_an_interval_on_one_side(differences, expected):
+    mine = {seed: 50.0 + value for seed, value in enumerate(differences)}
+    other = dict.fromkeys(range(3), 50.0)
+    assert stats.verdict(mine, other, margin=1.0) == expected

@@ -1,0 +1,204 @@
+"""The comparison on CIFAR-10 with right and wrong labels, its controls, and when SAM is needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.configs.base import with_changes
+from experiments.papers.cifar.settings import EXAMPLES, NOISE, base_config, chosen
+from experiments.results import drawings, metrics
+from experiments.results.item import SCALES, Item
+from experiments.results.row import Params, Row, in_order, method_string
+from experiments.results.search import Choice, changes
+
+MARGIN = 1.0  # points of accuracy
+_TRAINED = 20.0  # twice chance; SGD is above it with either kind of labels
+_TITLES = {
+    labels: f"{EXAMPLES:,} images of CIFAR-10, {noise:.0%} wrong labels, 16 x 16 pixels"
+    for labels, noise in NOISE.items()
+}
+
+
+def _row(labels: str, name: str, method: str, arguments: Mapping[str, Any], **keys: Any) -> Row:
+    """A row of a method with these arguments and keys of the config."""
+    config = with_changes(base_config(labels), {"method": method_string(method, arguments), **keys})
+    params = {"setting": _TITLES[labels], "row": name, "method": method}
+    params |= in_order(method, arguments) | {"learning_rate": config.learning_rate}
+    params |= {"weight_decay": config.weight_decay} if "weight_decay" in keys else {}
+    return Row(params, config, None, _TRAINED, EXAMPLES // config.batch_size)
+
+
+def _chosen_row(labels: str, name: str, choice: Choice) -> Row:
+    keys = dict(changes(choice.method, choice.fixed, choice.setting))
+    del keys["method"]
+    arguments = {k: v for k, v in choice.params.items() if k not in ("method", *keys)}
+    return _row(labels, name, choice.method, arguments, **keys)
+
+
+def _comparison(scale: str) -> list[Row]:
+    del scale  # one setting, small enough for every machine
+    return [
+        _chosen_row(labels, name, choice)
+        for labels in NOISE
+        for name, choice in chosen(labels).items()
+    ]
+
+
+def _controls(scale: str) -> list[Row]:
+    """Lookbehind at SAM's settings, carried over in four ways, and its two halves alone."""
+    del scale
+    rows = []
+    for labels in NOISE:
+        if not (choices := chosen(labels)):
+            continue
+        sam = choices["SAM"].setting
+        rate, rho = sam["learning_rate"], sam["rho"]
+        rows.append(_row(labels, "SAM", "sam", {"rho": rho}, learning_rate=rate))
+        rows.append(_row(labels, "SAM, twice the rho", "sam", {"rho": 2 * rho}, learning_rate=rate))
+        rows.append(_row(labels, "SAM, half the rho", "sam", {"rho": rho / 2}, learning_rate=rate))
+        for k in (2, 5, 10):
+            at = {
+                "SAM's rate and rho": (rate, rho),
+                "SAM's reach: rho / k": (rate, rho / k),
+                "SAM's edge: rate / (alpha k), 2 rho / (k + 1)": (
+                    rate / (0.5 * k),
+                    2 * rho / (k + 1),
+                ),
+            }
+            for how, (eta, radius) in at.items():
+                arguments = {"k": k, "rho": radius, "alpha": 0.5}
+                name = f"Lookbehind-SAM, k = {k}, {how}"
+                rows.append(_row(labels, name, "lookbehind_sam", arguments, learning_rate=eta))
+        arguments = {"k": 2, "rho": rho / 2}
+        name = "Multistep-SAM, k = 2, SAM's reach (no interpolation)"
+        rows.append(_row(labels, name, "multistep_sam", arguments, learning_rate=rate))
+        arguments = {"k": 2, "alpha": 0.5, "rho": rho}
+        name = "Lookahead-SAM, k = 2 (no multiple ascent)"
+        rows.append(_row(labels, name, "lookahead_sam", arguments, learning_rate=rate))
+    return rows
+
+
+def _when(scale: str) -> list[Row]:
+    """SAM in a part of training, with the setting that is best for it throughout."""
+    del scale
+    rows = []
+    for labels in NOISE:
+        if not (choices := chosen(labels)):
+            continue
+        sam = choices["SAM"].setting
+        rate, arguments = sam["learning_rate"], {"rho": sam["rho"]}
+        epochs = base_config(labels).epochs
+        text = method_string("sam", arguments)
+        rows.append(_row(labels, "throughout", "sam", arguments, learning_rate=rate))
+        rows.append(_row(labels, "never", "none", {}, learning_rate=rate))
+        for part in (1 / 5, 1 / 2, 4 / 5):
+            length = round(part * epochs)
+            for name, first, switch in (
+                (f"the first {part:.0%}", text, ((length, "none"),)),
+                (f"the last {part:.0%}", "none", ((epochs - length, text),)),
+            ):
+                row = _row(labels, name, "sam", arguments, learning_rate=rate)
+                config = with_changes(row.config, {"method": first, "switch": switch})
+                rows.append(row._replace(config=config))
+    return rows
+
+
+def _against(name: str) -> Any:
+    def against(params: Params) -> Params | None:
+        return None if params["row"] == name else {"row": name}
+
+    return against
+
+
+_METRICS = [
+    metrics.last("test_accuracy"),
+    metrics.best(),
+    metrics.last("train_accuracy"),
+    metrics.percent_sam(),
+    metrics.step_milliseconds(),
+]
+_CHOICES = [
+    "The images of CIFAR-10 are a recompressed copy (AVIF, about 35 dB from the originals), "
+    "averaged to 16 x 16 pixels; no augmentation. The network has three strided convolutions with "
+    "BatchNorm and 94,762 weights (`cnn_cifar`); 15 epochs, batches of 64, cosine schedule, "
+    "momentum 0.9.",
+    "Every seed draws its own 2,500 images, wrong labels and held-out part, initial weights and "
+    "order; the 10,000 test images are the same.",
+]
+_SEARCHED = (
+    "Each method has the best of eight settings (two rates and four radii; SGD: four rates and two "
+    "weight decays) by the accuracy on a fifth of the training images, held out with right labels, "
+    "with seeds other than those of the table (experiments/papers/cifar/settings.py; choices and "
+    "scores in chosen_*.json beside it)."
+)
+_TIME = (
+    "The time of a step is that of the fastest epoch, on a machine that other programs used. Of "
+    "methods with one gradient it includes a forward pass that logs the loss."
+)
+_LIMITS = (
+    "One dataset at a sixteenth of its usual size, one small network, few epochs: an instrument on "
+    "which SGD memorizes the labels and every method trains, not a benchmark. Its accuracies say "
+    "nothing about networks trained on all of CIFAR-10."
+)
+_NOT_CHOSEN = (
+    "The settings have not been chosen yet: python -m experiments.papers.search "
+    "cifar.noisy --data_dir=DIR"
+)
+
+
+def _limits() -> dict[str, str]:
+    return dict.fromkeys(SCALES, _LIMITS if any(map(chosen, NOISE)) else _NOT_CHOSEN)
+
+
+ITEMS = {
+    "methods": Item(
+        title="CIFAR-10 with right and wrong labels: every method at its best setting",
+        rows=_comparison,
+        seeds=dict.fromkeys(SCALES, 5),
+        metrics=_METRICS,
+        draw=drawings.by_cost("test_accuracy"),
+        name=lambda params: params["row"],
+        unnamed=("learning_rate", "weight_decay", "rho", "k", "alpha", "fraction", "probability"),
+        against=_against("SAM"),
+        margin=MARGIN,
+        draws_data=True,
+        choices=[*_CHOICES, _SEARCHED, _TIME],
+        limits=_limits(),
+    ),
+    "controls": Item(
+        title="CIFAR-10: Lookbehind against SAM at equal settings, equal reach and equal edge",
+        rows=_controls,
+        seeds=dict.fromkeys(SCALES, 5),
+        metrics=_METRICS[:3],
+        draw=drawings.dots("test_accuracy"),
+        name=lambda params: params["row"],
+        unnamed=("learning_rate", "rho", "k", "alpha"),
+        against=_against("SAM"),
+        margin=MARGIN,
+        draws_data=True,
+        choices=[
+            *_CHOICES,
+            "Rate and rho of SAM are those chosen for it in `cifar.methods`; those of the other "
+            "rows follow from them as their names say, with alpha = 0.5 and momentum on the fast "
+            "weights.",
+        ],
+        limits=_limits(),
+    ),
+    "when": Item(
+        title="CIFAR-10: SAM early, late or throughout",
+        rows=_when,
+        seeds=dict.fromkeys(SCALES, 5),
+        metrics=_METRICS[:3],
+        draw=drawings.dots("test_accuracy"),
+        name=lambda params: params["row"],
+        unnamed=("rho", "learning_rate"),
+        against=_against("throughout"),
+        margin=MARGIN,
+        draws_data=True,
+        choices=[
+            *_CHOICES,
+            "Rate and rho are those chosen for SAM throughout; before or after the switch it is "
+            "SGD with the same rate. The schedule of the rate runs through.",
+        ],
+        limits=_limits(),
+    ),
+}
