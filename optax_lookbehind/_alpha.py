@@ -52,7 +52,7 @@ def adaptive_alpha(alpha: Alpha, first: optax.Updates, total: optax.Updates) -> 
       first: f_1 - w, the displacement of the fast weights after the first inner step.
       total: f_k - w, their displacement after the last.
     """
-    if alpha == "adaptive":
+    if alpha == "adaptive":  # one angle for the whole model
         return _alpha_from_cosine(first, total)
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(total), strict=True)
     dtype = scalar_dtype(total)

@@ -134,6 +134,7 @@ def surrogate_gap(alpha: optax.ScalarOrSchedule = 0.4) -> Combination:
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         g, g_s = as_accumulator(clean), as_accumulator(perturbed)
         squared = squared_norm(g_s)
+        # g_perp = g - (<g, g_s> / |g_s|^2) g_s, and then g_s - alpha g_perp.
         orthogonal = optax.tree.add_scale(g, -divide(dot(g, g_s), squared), g_s)
         return optax.tree.add_scale(g_s, -jnp.where(squared == 0, 0, alpha), orthogonal)
 
@@ -170,6 +171,7 @@ def weighted(alpha: optax.ScalarOrSchedule = 0.8) -> Combination:
     @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates, alpha: Any) -> optax.Updates:
         g, g_s = as_accumulator(clean), as_accumulator(perturbed)
+        # (1 - alpha) g + alpha g_s, whose first term must not climb where g_s is zero.
         plain_weight = jnp.where((alpha > 1) & (norm(g_s) == 0), 0, 1 - alpha)
         return optax.tree.add(optax.tree.scale(plain_weight, g), optax.tree.scale(alpha, g_s))
 
@@ -196,7 +198,7 @@ def renormalized() -> Combination:
 
     @standard_promotion
     def combine(clean: optax.Updates, perturbed: optax.Updates) -> optax.Updates:
-        g_s = as_accumulator(perturbed)
+        g_s = as_accumulator(perturbed)  # (|g| / |g_s|) g_s
         return optax.tree.scale(divide(norm(clean), norm(g_s)), g_s)
 
     return combination(combine)

@@ -107,15 +107,12 @@ def lookbehind(
     optimizer alone, so start from its learning rate divided by :math:`k \alpha` (by ``k`` for an
     adaptive alpha, which is at most 1), or tune the rate anew.
 
-    :func:`value_and_grad` makes the gradient and ``grad_fn`` from one loss function, or write
-    ``grad_fn(params, i)`` yourself: it returns the gradient of the loss at ``params``; ``i``, an
-    int32 scalar from 0, is the inner step. ``grads`` is ``grad_fn(params, 0)``: loss, metrics and
-    BatchNorm statistics stay those of this clean pass.
+    :func:`multistep` says how to write ``grad_fn`` yourself.
 
     With ``fast_optimizer`` that optimizer, its momentum and weight decay included, moves the fast
     weights in every inner step; its state is carried from step to step. The result is then the
-    final update, :math:`\alpha (f_k - w)`, and nothing is chained behind it. This is what the
-    authors' code does; the step is again about :math:`k \alpha` times the optimizer's own::
+    final update, :math:`\alpha (f_k - w)`, and nothing is chained behind it, as in the authors'
+    code::
 
       tx = lookbehind(
           sam_perturbation(rho=0.05), k=5, alpha=0.5,
@@ -130,8 +127,7 @@ def lookbehind(
     Args:
       perturbation: a rule that maps a gradient to the perturbation e, such as
         :func:`sam_perturbation` or :func:`asam_perturbation`.
-      k: number of ascent steps, >= 1. The emitted gradient is about ``k * alpha`` times a plain
-        one.
+      k: number of ascent steps, >= 1.
       alpha: the slow step size. A number in (0, 1]; an Optax schedule; ``"adaptive"``,
         :math:`(\cos\theta + 1) / 2` with :math:`\theta` between the first and the whole fast step,
         :math:`f_1 - w` and :math:`f_k - w`, over the whole model (equations 7 and 8; without
@@ -145,11 +141,9 @@ def lookbehind(
       policy: a :class:`Policy`: on which steps to be sharpness-aware; see :func:`multistep`. The
         others emit ``k * alpha`` times the averaged gradient, about as long as a Lookbehind step,
         with the alpha last used if it is adaptive. Not together with ``fast_optimizer``.
-      axis_name: the mapped axis under ``jax.shard_map``, ``jax.pmap`` or ``jax.vmap`` over which
-        this transformation averages gradients; pass each device's own gradient, see
-        :func:`per_device_params`. None where one program sees the whole batch.
-      sync_perturbation: whether the ascent, too, follows the averaged gradient. False perturbs each
-        device on its own batch (m-sharpness); gradients are then averaged only for the descent.
+      axis_name: the mapped axis to average over; see :func:`multistep`.
+      sync_perturbation: whether the ascent, too, follows the averaged gradient; see
+        :func:`multistep`.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs`. It emits a gradient, or with
@@ -212,15 +206,15 @@ def lookbehind(
 
         def inner_step(carry: Any, i: jax.Array) -> Any:
             p, g, delta, first, fast_state = carry
-            # Algorithm 1, line 6: p_i = p_{i-1} + e(g_{i-1}).
+            # Algorithm 1, lines 6 and 7: p_i = p_{i-1} + e(g_{i-1}).
             p = ascent_step(perturbation, state.perturbation_state, p, g)
-            # Line 7: g_i, the gradient at p_i.
+            # Line 8: f_i = f_{i-1} - eta g_i, with g_i the gradient at p_i, which serves line 6 of
+            # the next inner step, too.
             loss, g = gradient.at(p, i)
-            # Line 8: f_i = f_{i-1} - eta g_i.
             step, fast_state = fast_step(g, delta, fast_state)
             delta = optax.tree.cast_like(add(delta, step), delta)
             # delta is now f_i - w, or g_1 + ... + g_i without fast_optimizer.
-            if adaptive:
+            if adaptive:  # f_1 - w, for equation 8
                 first = optax.tree.where(i == 0, delta, first)
             return (p, g, delta, first, fast_state), loss
 
@@ -230,13 +224,13 @@ def lookbehind(
             return inner_step((p, g, *descent), i)
 
         def sharp() -> tuple[optax.Updates, jax.Array, Any, jax.Array]:
-            # Line 4: p_0 = f_0 = w.
+            # Lines 2 and 3: f_0 = p_0 = w. (Line 4, the minibatch, is the caller's.)
             start = gradient.p_0 if fast_optimizer is None else w
             zeros = optax.tree.zeros_like(as_accumulator(start))
             first = zeros if adaptive else None
             carry = (gradient.p_0, gradient.g_0, zeros, first, state.fast_state)
-            # Line 5: the inner steps, counted from 0. With switch_minibatch the first differs: the
-            # caller's gradient is on minibatch 0. The rest is a loop, if it is more than one step.
+            # Lines 5 to 9: the inner steps, from 0. With switch_minibatch the first one differs:
+            # the caller's gradient is on minibatch 0. The rest is a loop, if more than one step.
             later_step = inner_step_on_own_minibatch if switch_minibatch else inner_step
             direct = int(switch_minibatch)
             if k - direct <= 1 or gradient.eager:
@@ -255,7 +249,7 @@ def lookbehind(
                 delta, first, *losses = gradient.mean((delta, first, *losses))
             else:
                 losses = gradient.mean(losses)
-            if adaptive:
+            if adaptive:  # equations 7 and 8
                 alpha_t = adaptive_alpha(alpha, first, delta)
             else:
                 alpha_t = scheduled_alpha(alpha, state.step, w)
@@ -272,6 +266,7 @@ def lookbehind(
             alpha_t = optax.tree.cast_like(alpha_t, state.alpha)
             return emitted, alpha_t, state.fast_state, state.perturbed_losses
 
+        # One branch at run time, so that a plain step costs one gradient.
         if is_traced(sharp_step):
             step = jax.lax.cond(sharp_step, sharp, plain)
         else:

@@ -104,10 +104,10 @@ def momentum_sam(
     ) -> tuple[optax.Updates, MomentumSAMState]:
         if params is None:
             raise ValueError("momentum_sam needs params: call update(grads, state, params).")
-        w = momentum_sam_eval_params(state, params)
+        w = momentum_sam_eval_params(state, params)  # params are w + e
         u, optimizer_state = optimizer.update(updates, state.optimizer_state, w, **extra_args)
         rho_t = at_step("rho", rho, state.step, check_non_negative)
-        # rho / |v|
+        # rho / |v| with the new momentum v, so that the next e = -rho v / |v|.
         factor = scale(rho_t, divide(1, norm(_momentum(optimizer_state))))
         new_state = MomentumSAMState(
             optax.safe_increment(state.step), factor.astype(state.scale.dtype), optimizer_state

@@ -141,8 +141,9 @@ def multistep(
 
         def inner_step(carry: Any, i: jax.Array) -> Any:
             p, g, total = carry
-            p = ascent_step(perturbation, state.perturbation_state, p, g)  # p_i = p_{i-1} + e
-            loss, g = gradient.at(p, i)  # g_i
+            # p_i = p_{i-1} + e(g_{i-1}), then g_i, the gradient there.
+            p = ascent_step(perturbation, state.perturbation_state, p, g)
+            loss, g = gradient.at(p, i)
             if average:
                 total = optax.tree.cast_like(add(total, g), total)  # g_1 + ... + g_i
             return (p, g, total), loss
@@ -159,6 +160,7 @@ def multistep(
                 carry, loss = jax.lax.scan(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
                 losses.append(loss)
             p_k, g, total = carry
+            # g_k, or the mean of g_1 ... g_k: Multistep-SAM of section 4.1, (i) and (ii).
             perturbed = scale(1 / k, total) if average else g
             moved = displacement(p_k)
             emitted, combination_state = combined(gradient.g_0, perturbed, moved)
@@ -179,14 +181,16 @@ def multistep(
         def displacement(p_k: optax.Params) -> Any:
             if combine is None or not combine.uses_displacement:
                 return None
+            # p_k - w, in float32 or wider: in bfloat16 the difference would be rounded away.
             return sub(as_accumulator(p_k), as_accumulator(gradient.p_0))
 
         def combined(clean: Any, perturbed: Any, moved: Any = None) -> tuple[optax.Updates, Any]:
-            if combine is None:
+            if combine is None:  # SAM: g_s itself, and g on a plain step
                 return clean if perturbed is None else perturbed, None
             more = (moved,) if combine.uses_displacement else ()
             return combine.combine(state.combination_state, clean, perturbed, *more)
 
+        # One branch at run time, so that a plain step costs one gradient.
         if is_traced(sharp_step):
             step = jax.lax.cond(sharp_step, sharp, plain)
         else:

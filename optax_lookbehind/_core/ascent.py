@@ -94,11 +94,12 @@ def gradients_of(
     check_not_reduced("updates", updates, axis_name)
     if axis_name is None:
         warn_of_unaveraged_devices(grad_fn, params)
+    # A policy decides, and states advance, by this gradient: the same on all devices.
     shared = mean_over(updates, axis_name)
     eager = not any(map(is_traced, jax.tree.leaves((updates, params))))
 
     def at(p: optax.Params, i: jax.Array) -> tuple[jax.Array | None, optax.Updates]:
-        p = per_device_params(p, axis_name)
+        p = per_device_params(p, axis_name)  # under shard_map, the gradient would arrive summed
         result = grad_fn(p, i) if eager else call_in_loop(grad_fn, p, i)
         value, grads = result if isinstance(result, ValueAndGrads) else (None, result)
         grads = unwrap_like(updates, grads)
