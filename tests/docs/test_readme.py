@@ -127,13 +127,6 @@ def test_every_page_with_code_has_a_test_that_runs_it():
             assert pathlib.Path(page).name in tests, page
 
 
-def test_every_public_name_is_in_the_readme_or_the_guides():
-    pages = "".join(p.read_text() for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-    for name in ol.__all__:
-        if not name.endswith("State"):
-            assert re.search(rf"`(?:\w+\()?{name}[`(]|`{name}", pages), name
-
-
 def test_links_between_the_pages_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):

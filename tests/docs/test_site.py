@@ -35,13 +35,6 @@ def test_every_argument_of_a_public_function_is_described(function):
     assert described == list(inspect.signature(function).parameters)
 
 
-@pytest.mark.parametrize("name", [name for name in ol.__all__ if "lookbehind" in name])
-def test_the_page_of_a_lookbehind_method_shows_the_divided_rate(name):
-    documentation = inspect.getdoc(getattr(ol, name))
-    assert re.search(r"optax\.sgd\(0\.1 / \(5 \* 0\.5\)", documentation)
-    assert "times as long" in documentation or "divided by ``k * alpha``" in documentation
-
-
 def test_every_page_is_in_the_contents():
     contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
