@@ -1,7 +1,9 @@
-"""Held-out split, subset and label noise, each a pure function of the dataset and a seed."""
+"""Held-out split, subset and label noise, each a pure function of the dataset and a seed.
+
+Scikit-learn is imported where it is used: it takes a second, and most runs do not need it.
+"""
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from experiments.data.dataset import Dataset, Examples
 
@@ -26,6 +28,8 @@ def refold(dataset: Dataset, fold: int | None, seed: int = 0) -> Dataset:
         np.concatenate([np.asarray(a), np.asarray(b)])
         for a, b in zip(dataset.train, dataset.test, strict=True)
     )
+    from sklearn.model_selection import StratifiedKFold
+
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(images, labels)
     train, test = list(folds)[fold]
     return dataset._replace(
@@ -78,6 +82,8 @@ def hold_out(dataset: Dataset, fraction: float, seed: int = 0) -> Dataset:
     check_fraction("validation", fraction)
     if fraction == 0:
         return dataset
+    from sklearn.model_selection import train_test_split
+
     kept, held = train_test_split(
         np.arange(len(dataset.train.labels)),
         test_size=fraction,

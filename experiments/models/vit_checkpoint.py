@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from scipy import ndimage
 
 from experiments.models.vit import ViT
 
@@ -143,5 +142,7 @@ def _resize(positions: np.ndarray, size: int) -> np.ndarray:
     cls, grid = positions[:, :1], positions[0, 1:].reshape(old, old, -1)
     # The release's own fine-tuning uses this function. With its default mode the last row would be
     # zeros where rounding puts it just outside the old grid (8 to 26 patches, say).
+    from scipy import ndimage
+
     grid = ndimage.zoom(grid, (size / old, size / old, 1), order=1, mode="nearest")
     return np.concatenate([cls, grid.reshape(1, size * size, -1)], axis=1)

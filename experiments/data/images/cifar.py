@@ -7,7 +7,6 @@ packed or unpacked), a file ``cifar10.npz`` or ``cifar100.npz``, or a directory 
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from experiments.data.dataset import Dataset, Examples
 from experiments.data.images import cifar_archives
@@ -86,7 +85,7 @@ def _read_npz(path: Path) -> tuple[Examples, Examples]:
 
 def _read_tfds(name: str, split: str, data_dir: str | None) -> Examples:
     """Reads a whole split, some seconds; decoding it all would take three times as long."""
-    source = open_split(name, split, data_dir, {"image": tfds.decode.SkipDecoding()})
+    source = open_split(name, split, data_dir)
     rows = read_rows(source, f"{name} {split}")
     return Examples(
         images=EncodedImages([row["image"] for row in rows], f"{name} {split}"),

@@ -1,8 +1,6 @@
 """Scikit-learn's digits: 1,797 real 8x8 images of handwritten digits, shipped in that package."""
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from experiments.data.dataset import Dataset, Examples
 
@@ -11,6 +9,10 @@ _SPLIT_SEED = 0  # of the dataset, not of a run: every run sees the same test im
 
 def load(data_dir: str | None = None) -> Dataset:
     """The digits, with 20% of each class as the test set; ``data_dir`` is ignored."""
+    # Not at the top: scikit-learn and SciPy take a second and a half of every other command.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     del data_dir
     images, labels = load_digits(return_X_y=True)
     train_images, test_images, train_labels, test_labels = train_test_split(

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import grain
 import numpy as np
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from experiments.data.dataset import PADDING, Examples
@@ -160,9 +159,7 @@ def _ignore_interrupts(worker: int, workers: int) -> None:
 
 
 def _encoded(split: str, data_dir: str | None) -> grain.MapDataset:
-    # Decoded with the crop, in the worker processes.
-    as_stored = {"image": tfds.decode.SkipDecoding()}
-    return grain.MapDataset.source(open_split(NAME, split, data_dir, as_stored))
+    return grain.MapDataset.source(open_split(NAME, split, data_dir))  # workers decode the crop
 
 
 def _shard(

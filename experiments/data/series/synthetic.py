@@ -1,7 +1,6 @@
 """A synthetic series, so that a run needs no file. Its errors say nothing about real data."""
 
 import numpy as np
-from scipy.signal import lfilter
 
 from experiments.data.series.table import Series
 
@@ -20,6 +19,8 @@ def synthetic_series(hours: int = _HOURS, channels: int = _CHANNELS, seed: int =
       channels: number of channels; each has phases and amplitudes of its own.
       seed: determines everything that is drawn.
     """
+    from scipy.signal import lfilter
+
     rng = np.random.default_rng(seed)
     time = np.arange(hours)[:, None]
     waves = sum(
