@@ -181,7 +181,7 @@ def multistep(
         def displacement(p_k: optax.Params) -> Any:
             if combine is None or not combine.uses_displacement:
                 return None
-            # p_k - w, in float32 or wider: in bfloat16 the difference would be rounded away.
+            # p_k - w, in float32 or wider.
             return sub(as_accumulator(p_k), as_accumulator(gradient.p_0))
 
         def combined(clean: Any, perturbed: Any, moved: Any = None) -> tuple[optax.Updates, Any]:

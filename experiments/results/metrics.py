@@ -69,13 +69,14 @@ def last(name: str, label: str | None = None, decimals: int = 2) -> Metric:
 
 
 def best(name: str = "test_accuracy") -> Metric:
-    """The best value of a metric in any epoch; of one on the test set, chosen on the test set."""
+    """The best value of a metric in an evaluated epoch; of the test set, chosen on the test set."""
     logged = METRICS[name]
     pick = max if logged.higher_is_better else min
     return Metric(
         f"best_{name}",
         "best epoch, %",
-        lambda run: logged.scale * pick(line[name] for line in run.history),
+        # Not every epoch is evaluated with config.eval_every.
+        lambda run: logged.scale * pick(line[name] for line in run.history if name in line),
         higher_is_better=logged.higher_is_better,
     )
 

@@ -144,6 +144,8 @@ def _command(result: Result, seeds: int) -> str:
 
 def _step_lengths_differ(rows: Sequence[ResultRow]) -> bool:
     """Whether Lookbehind and another method are compared at the same learning rate of SGD."""
+    if any("learning_rate" in each.row.params for each in rows):  # chosen for each row
+        return False
     configs = [each.row.config for each in rows]
     methods = {config.method for config in configs}
     rates = {config.learning_rate for config in configs if config.optimizer == "sgd"}

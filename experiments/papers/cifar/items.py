@@ -135,9 +135,12 @@ _TIME = (
     "methods with one gradient it includes a forward pass that logs the loss."
 )
 _LIMITS = (
-    "One dataset at a sixteenth of its usual size, one small network, few epochs: an instrument on "
-    "which SGD memorizes the labels and every method trains, not a benchmark. Its accuracies say "
-    "nothing about networks trained on all of CIFAR-10."
+    "One dataset at a small part of its usual size, one small network, few epochs: an instrument on "
+    "which every method trains, not a benchmark; its accuracies say nothing about networks trained "
+    "on all of CIFAR-10. Many chosen settings lie at an edge of their grid (`at_edge` in "
+    "chosen_*.json): with wrong labels SAM, Lookahead-SAM, Multistep-SAM, Lookbehind-SAM with k = 2, "
+    "LookSAM and AE-LookSAM chose the smallest radius, SGD the largest weight decay, so that each of "
+    "them may be better than its row."
 )
 _NOT_CHOSEN = (
     "The settings have not been chosen yet: python -m experiments.papers.search "

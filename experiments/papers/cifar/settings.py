@@ -1,9 +1,10 @@
 """The setting of the comparison on CIFAR-10, its methods, and the grids of their settings.
 
-The setting is the smallest of those tried on which SGD memorizes the training labels, neither is at
-chance nor saturated on the test set, and every method trains: 2,500 images of 16 x 16 pixels
-(averages of 2 x 2), no augmentation, a network of 94,762 weights, 15 epochs. Wrong labels, subset
-and held-out part are drawn by the run's seed.
+2,500 images of 16 x 16 pixels (averages of 2 x 2), no augmentation, a network of 94,762 weights, 15
+epochs: small enough for two cores. In 30 epochs at a rate of 0.05 SGD memorizes all labels, 40% of
+them wrong, and falls to 26.6% test accuracy, SAM with rho = 0.3 to 32.1% (one seed); the shorter
+training was chosen because there all methods are better. Wrong labels, subset and held-out part are
+drawn by the run's seed.
 """
 
 from collections.abc import Mapping, Sequence
