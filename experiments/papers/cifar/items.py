@@ -13,8 +13,8 @@ from experiments.results.search import Choice, changes
 MARGIN = 1.0  # points of accuracy
 _TRAINED = 20.0  # twice chance; SGD is above it with either kind of labels
 _TITLES = {
-    labels: f"{EXAMPLES:,} images of CIFAR-10, {noise:.0%} wrong labels, 16 x 16 pixels"
-    for labels, noise in NOISE.items()
+    "noisy": f"{EXAMPLES:,} images of CIFAR-10, {NOISE['noisy']:.0%} wrong labels",
+    "clean": f"{EXAMPLES:,} images of CIFAR-10, right labels",
 }
 
 
@@ -135,12 +135,12 @@ _TIME = (
     "methods with one gradient it includes a forward pass that logs the loss."
 )
 _LIMITS = (
-    "One dataset at a small part of its usual size, one small network, few epochs: an instrument on "
-    "which every method trains, not a benchmark; its accuracies say nothing about networks trained "
-    "on all of CIFAR-10. Many chosen settings lie at an edge of their grid (`at_edge` in "
-    "chosen_*.json): with wrong labels SAM, Lookahead-SAM, Multistep-SAM, Lookbehind-SAM with k = 2, "
-    "LookSAM and AE-LookSAM chose the smallest radius, SGD the largest weight decay, so that each of "
-    "them may be better than its row."
+    "One dataset at a small part of its usual size, one small network, few epochs: an instrument "
+    "on which every method trains, not a benchmark; its accuracies say nothing about networks "
+    "trained on all of CIFAR-10. Many chosen settings lie at an edge of their grid (`at_edge` in "
+    "chosen_*.json): with wrong labels SAM, Lookahead-SAM, Multistep-SAM, Lookbehind-SAM with "
+    "k = 2, LookSAM and AE-LookSAM chose the smallest radius and SGD the largest weight decay, so "
+    "that each of them may be better than its row."
 )
 _NOT_CHOSEN = (
     "The settings have not been chosen yet: python -m experiments.papers.search "
