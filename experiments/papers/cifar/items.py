@@ -156,7 +156,7 @@ ITEMS = {
     "methods": Item(
         title="CIFAR-10 with right and wrong labels: every method at its best setting",
         rows=_comparison,
-        seeds=dict.fromkeys(SCALES, 5),
+        seeds=dict.fromkeys(SCALES, 10),
         metrics=_METRICS,
         draw=drawings.by_cost("test_accuracy"),
         name=lambda params: params["row"],
