@@ -11,6 +11,7 @@ are kept in OUTPUT/measures.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,7 +111,10 @@ def parser() -> argparse.ArgumentParser:
         help="epoch of the checkpoint; default: the newest of each run",
     )
     flags.add_argument(
-        "--data_dir", metavar="DIR", help="TFDS folder; default: the one of training"
+        "--data_dir",
+        type=os.path.expanduser,
+        metavar="DIR",
+        help="TFDS folder; default: the one of training",
     )
     for name, option in SAMPLE.items():
         choices = MODES if name == "batchnorm" else None

@@ -13,6 +13,7 @@ edges of stability, in a quarter of an hour; it is given alone.
 """
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -178,7 +179,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the results, with a subfolder for each scale (%(default)s)",
     )
-    flags.add_argument("--data_dir", metavar="DIR", help="folder of the prepared TFDS datasets")
+    flags.add_argument(
+        "--data_dir",
+        type=os.path.expanduser,
+        metavar="DIR",
+        help="folder of the prepared TFDS datasets",
+    )
     mode = flags.add_mutually_exclusive_group()
     mode.add_argument("--list", action="store_true", help="show all names and their state here")
     mode.add_argument(

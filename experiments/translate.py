@@ -10,6 +10,7 @@ signatures. The outputs of two runs can be compared with ``sacrebleu --paired-bs
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,7 +39,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=user_path, metavar="FILE", help="where to write translations"
     )
-    parser.add_argument("--data_dir", metavar="DIR", help="folder of the run's text, if it moved")
+    parser.add_argument(
+        "--data_dir",
+        type=os.path.expanduser,
+        metavar="DIR",
+        help="folder of the run's text, if it moved",
+    )
     options = parser.parse_args(arguments)
     with user_errors():
         config = read_config(options.workdir)

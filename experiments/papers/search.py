@@ -12,6 +12,7 @@ resumes; several processes may share the folder of the runs.
 """
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.formatter_class = argparse.RawDescriptionHelpFormatter
     flags.add_argument("name", metavar="NAME", help=", ".join(SEARCHES))
-    flags.add_argument("--data_dir", metavar="DIR", help="folder or file of the data")
+    flags.add_argument(
+        "--data_dir", type=os.path.expanduser, metavar="DIR", help="folder or file of the data"
+    )
     flags.add_argument(
         "--runs",
         type=user_path,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from experiments import cli
+from experiments import analyze, cli, reproduce
+from experiments.papers import search
 from experiments.storage.disk import user_path
 
 
@@ -131,3 +132,14 @@ def test_a_tilde_in_a_path_is_the_home_folder(monkeypatch):
     config, _ = cli.parse_config(command, "digits", flags.FlagValues())
     assert (config.data_dir, config.pretrained) == ("/home/me/data", "/home/me/vit.npz")
     assert user_path("~/runs/x") == Path("/home/me/runs/x")
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [(analyze, "run"), (reproduce, "cifar.methods"), (search, "cifar.noisy")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_data_dir_may_begin_with_the_home_folder(command, argument, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    options = command.parser().parse_args([argument, "--data_dir=~/data"])
+    assert options.data_dir == "/home/someone/data"
