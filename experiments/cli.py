@@ -24,6 +24,7 @@ from experiments.training.interrupts import Interrupted, interruption_note, inte
 
 __all__ = [
     "Interrupted",
+    "add_runs",
     "interruption_note",
     "interruptions",
     "plain",
@@ -44,6 +45,17 @@ def user_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, ValueError, *kinds) as error:  # type: ignore[misc]
         sys.exit(f"error: {error}")
+
+
+def add_runs(flags: argparse.ArgumentParser) -> None:
+    """Adds ``--runs``, the folder of runs that several commands share."""
+    flags.add_argument(
+        "--runs",
+        type=user_path,
+        default=Path("runs/reproduce"),
+        metavar="DIR",
+        help="folder of all runs (%(default)s)",
+    )
 
 
 def resumable(workdir: Path, epochs: int) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from os import PathLike
+from os.path import expanduser
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,9 @@ def load(
     Raises:
       ValueError: if the folder holds no such run or checkpoint.
     """
-    run = open_run(user_path(str(workdir)), epoch=epoch, data_dir=data_dir, m=1)
+    run = open_run(
+        user_path(str(workdir)), epoch=epoch, data_dir=data_dir and expanduser(data_dir), m=1
+    )
     arch, checkpoint = run.architecture, run.checkpoint
     graphdef = nnx.graphdef(abstract_model(arch))
 

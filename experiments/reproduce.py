@@ -165,13 +165,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--seeds", type=_positive, metavar="N", help="number of seeds; default: the item's"
     )
-    flags.add_argument(
-        "--runs",
-        type=user_path,
-        default=Path("runs/reproduce"),
-        metavar="DIR",
-        help="folder of all runs (%(default)s)",
-    )
+    cli.add_runs(flags)
     flags.add_argument(
         "--output",
         type=user_path,

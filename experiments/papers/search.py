@@ -13,7 +13,7 @@ resumes; several processes may share the folder of the runs.
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,10 +27,9 @@ from experiments.papers.forecasting import search as forecasting
 from experiments.results.item import SCALES
 from experiments.results.runner import share_compiled_programs
 from experiments.results.search import Choice, write
-from experiments.storage.disk import user_path
 
-# Name -> (data_dir, runs) -> file of the choices -> choices.
-SEARCHES: Mapping[str, Callable[[str | None, Path], Mapping[Path, Sequence[Choice]]]] = {
+# Name -> (data_dir, runs) -> pairs of a file and the choices for it.
+SEARCHES: Mapping[str, Callable[[str | None, Path], Iterable[tuple[Path, Sequence[Choice]]]]] = {
     "digits": digits.search,
     **{f"cifar.{labels}": partial(cifar.search, labels) for labels in cifar.NOISE},
     **{f"forecasting.{scale}": partial(forecasting.search, scale) for scale in SCALES},
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with cli.user_errors():
         search = look_up("comparison", options.name, SEARCHES)
         share_compiled_programs(options.runs)
-        for file, choices in search(options.data_dir, options.runs).items():
+        for file, choices in search(options.data_dir, options.runs):
             write(file, choices)
             for choice in choices:
                 print(f"{choice.changes}: {choice.trials[0].mean:.4g}")
@@ -61,13 +60,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--data_dir", type=os.path.expanduser, metavar="DIR", help="folder or file of the data"
     )
-    flags.add_argument(
-        "--runs",
-        type=user_path,
-        default=Path("runs/reproduce"),
-        metavar="DIR",
-        help="folder of all runs (%(default)s)",
-    )
+    cli.add_runs(flags)
     return flags
 
 

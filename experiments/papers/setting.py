@@ -1,6 +1,6 @@
 """Settings: dataset, network and training settings that all methods of a table share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -149,6 +149,11 @@ def laptop_limits(networks: str = "a ResNet of six layers") -> str:
 
 LAPTOP_LIMITS = laptop_limits()
 IMAGENET = "ImageNet is trained in bfloat16 with weight decay 1e-4."
+
+
+def against_row(name: str) -> Callable[[Params], Params | None]:
+    """For ``Item.against``: all rows of a panel against the one whose parameter ``row`` is this."""
+    return lambda params: None if params["row"] == name else {"row": name}
 
 
 def shown_in(name: str, where: str = "") -> dict[str, str]:

@@ -4,7 +4,7 @@ Each function returns ``draw(result) -> figure`` for ``Item.draw``. Rows that di
 out of every figure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -54,20 +54,28 @@ def by_cost(name: str) -> Draw:
         panels = {heading: rows for heading, rows in drawn_rows(result).items() if rows}
         most = max(map(len, panels.values()))
         figure, axes = figures.panels(list(panels), height=1.5 + 0.26 * most)
-        label = f"{metric_of(result, name).label}, with its 95% interval"
         for axis, rows in zip(axes, panels.values(), strict=True):
-            ordered = sorted(rows, key=lambda each: each.gradients_per_step or 0.0)
-            figures.dots(
-                axis,
-                {
-                    f"{each.label}  ({each.gradients_per_step or 0.0:.2f})": interval(each, name)
-                    for each in ordered
-                },
-                f"{label};\nin brackets: gradients a step",
-            )
+            ranking(axis, rows, metric_of(result, name))
         return figure
 
     return draw
+
+
+def ranking(axis: Axes, rows: Sequence[ResultRow], metric: Metric) -> None:
+    """The panel of :func:`by_cost`."""
+    figures.dots(
+        axis,
+        {
+            f"{each.label}  ({gradients(each):.2f})": interval(each, metric.name)
+            for each in sorted(rows, key=gradients)
+        },
+        f"{metric.label}, with its 95% interval;\nin brackets: gradients a step",
+    )
+
+
+def gradients(each: ResultRow) -> float:
+    """Gradients a step; 0 if unknown."""
+    return each.gradients_per_step or 0.0
 
 
 def interval(each: ResultRow, name: str) -> tuple[float, float]:

@@ -216,31 +216,34 @@ def evaluate(result: Result) -> Result:
     plain = [each.row for each in rows]
     labels = item.labels(plain)
     values = [each.table.by_seed(item.metrics[0].name) for each in rows]
+    others = [reference(plain, item, row.params) for row in plain]
     evaluated = []
-    for place, each in enumerate(rows):
-        other = reference(plain, item, each.row.params)
+    for place, (each, other) in enumerate(zip(rows, others, strict=True)):
         each = each._replace(label=labels[place])
         if other is not None:
             comparable = each.trained and rows[other].trained
             difference = stats.compare(values[place], values[other]) if comparable else None
             each = each._replace(against=labels[other], difference=difference)
-            if item.margin is not None and difference is not None:
-                verdict = stats.verdict(values[place], values[other], item.margin)
-                each = each._replace(verdict=verdict)
         evaluated.append(each)
-    evaluated = evaluated if item.margin is None else _corrected(item, evaluated)
+    if item.margin is not None:
+        corrected = _corrected(item, evaluated)
+        for place, (each, other) in enumerate(zip(evaluated, others, strict=True)):
+            if other is not None and each.difference is not None:
+                p = corrected.get(place)
+                found = stats.verdict(values[place], values[other], item.margin, p)
+                evaluated[place] = each._replace(holm=p, verdict=found)
     return result._replace(rows=evaluated)
 
 
-def _corrected(item: Item, rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """The rows with p-values corrected by Holm's method, a family for each panel."""
+def _corrected(item: Item, rows: Sequence[ResultRow]) -> dict[int, float]:
+    """P-values by place, corrected by Holm's method, a family for each panel."""
     families: dict[tuple, dict[int, float]] = {}
     for place, each in enumerate(rows):
         if each.difference and each.difference.p is not None:
             family = families.setdefault(item.panel(each.row.params), {})
             family[place] = each.difference.p
-    corrected = list(rows)
-    for family in families.values():
-        for place, p in zip(family, stats.holm(list(family.values())), strict=True):
-            corrected[place] = rows[place]._replace(holm=p)
-    return corrected
+    return {
+        place: p
+        for family in families.values()
+        for place, p in zip(family, stats.holm(list(family.values())), strict=True)
+    }

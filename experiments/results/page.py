@@ -24,6 +24,11 @@ STEP_LENGTH = (
     "with twice the rho (`lookbehind.figure6` at scale laptop). `comparison.frontier` has each "
     "method at a learning rate and rho chosen for it."
 )
+_VERDICT = (
+    "Verdict: no worse if the one-sided 95% interval of the paired difference is above minus the "
+    "margin, otherwise worse if the p-value, corrected within the table by Holm's method, is below "
+    "0.05, and otherwise undecided."
+)
 _NOT_TRAINED = (
     "Rows that did not train (test accuracy more than 10 points below that of SGD on the same "
     "data) are compared with nothing and not drawn."
@@ -121,6 +126,8 @@ def markdown(result: Result) -> str:
         lines += [f"![{result.name}]({result.name}.svg)", ""]
     for heading, rows in result.panels.items():
         lines += [f"## {heading}", "", _table(result, rows), ""]
+    if any(each.verdict for each in result.rows):
+        lines += [_VERDICT, ""]
     if not all(each.trained for each in result.rows):
         lines += [_NOT_TRAINED, ""]
     if any(_step_lengths_differ(rows) for rows in result.panels.values()):
@@ -193,7 +200,7 @@ def _table(result: Result, rows: Sequence[ResultRow]) -> str:
             entry["p (paired t-test)"] = tables.DASH if p is None else f"{p:.2g}"
         if compares and item.margin is not None:
             entry["p (Holm)"] = tables.DASH if each.holm is None else f"{each.holm:.2g}"
-            entry[f"by {item.margin:g}"] = each.verdict or tables.DASH
+            entry[f"verdict, margin {item.margin:g}"] = each.verdict or tables.DASH
         entries.append(entry)
     return markdown_table(entries)
 

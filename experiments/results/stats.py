@@ -114,23 +114,23 @@ def not_worse(differences: ArrayLike, margin: float) -> bool | None:
 
 
 def verdict(
-    mine: Mapping[int, float], other: Mapping[int, float], margin: float
+    mine: Mapping[int, float], other: Mapping[int, float], margin: float, p: float | None
 ) -> Literal["no worse", "worse", "undecided"]:
     """Whether values are no worse than others by a margin; larger is better.
 
-    "no worse" by :func:`not_worse`; else "worse" if the 95% interval of the paired difference lies
-    below 0, and "undecided" if it does not.
+    "no worse" by :func:`not_worse`; else "worse" if the mean is lower and p below 0.05.
 
     Args:
       mine: seed -> value.
       other: seed -> value.
       margin: a loss of this size would not matter; > 0.
+      p: p-value of the paired difference, corrected for the comparisons beside it; None: unknown.
     """
     differences = [mine[seed] - other[seed] for seed in mine if seed in other]
     if not_worse(differences, margin):
         return "no worse"
-    interval = paired(differences).interval if differences else None
-    return "worse" if interval is not None and interval[1] < 0 else "undecided"
+    worse = p is not None and p < 1 - LEVEL and np.mean(differences) < 0
+    return "worse" if worse else "undecided"
 
 
 def trained(accuracies: ArrayLike, threshold: float | None) -> bool:

@@ -21,7 +21,7 @@ METHODS = {
 
 
 def noisy_digits():
-    """800 digits, 40% of them with a random label, and the others of the data set, all right."""
+    """800 digits for training, 40% of them with a random label; the other 997 for the test."""
     images, labels = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(labels))

@@ -1,14 +1,16 @@
 """The comparison on CIFAR-10 with right and wrong labels, its controls, and when SAM is needed."""
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from experiments.configs.base import with_changes
+from experiments.methods import spec
+from experiments.methods.table import method
 from experiments.papers.cifar.settings import EXAMPLES, NOISE, base_config, chosen
+from experiments.papers.setting import against_row
 from experiments.results import drawings, metrics
 from experiments.results.item import SCALES, Item
-from experiments.results.row import Params, Row, in_order, method_string
-from experiments.results.search import Choice, changes
+from experiments.results.row import Row
 
 MARGIN = 1.0  # points of accuracy
 _TRAINED = 20.0  # twice chance; SGD is above it with either kind of labels
@@ -18,26 +20,20 @@ _TITLES = {
 }
 
 
-def _row(labels: str, name: str, method: str, arguments: Mapping[str, Any], **keys: Any) -> Row:
-    """A row of a method with these arguments and keys of the config."""
-    config = with_changes(base_config(labels), {"method": method_string(method, arguments), **keys})
-    params = {"setting": _TITLES[labels], "row": name, "method": method}
-    params |= in_order(method, arguments) | {"learning_rate": config.learning_rate}
-    params |= {"weight_decay": config.weight_decay} if "weight_decay" in keys else {}
+def _row(labels: str, name: str, **changes: Any) -> Row:
+    """The row with these keys of the config."""
+    config = with_changes(base_config(labels), changes)
+    bound, given = method(config.method), spec.parse(config.method).given
+    params = {"setting": _TITLES[labels], "row": name, "method": bound.name}
+    params |= {key: bound.arguments[key] for key in given}
+    params |= {key: config[key] for key in ("learning_rate", "weight_decay") if key in changes}
     return Row(params, config, None, _TRAINED, EXAMPLES // config.batch_size)
-
-
-def _chosen_row(labels: str, name: str, choice: Choice) -> Row:
-    keys = dict(changes(choice.method, choice.fixed, choice.setting))
-    del keys["method"]
-    arguments = {k: v for k, v in choice.params.items() if k not in ("method", *keys)}
-    return _row(labels, name, choice.method, arguments, **keys)
 
 
 def _comparison(scale: str) -> list[Row]:
     del scale  # one setting, small enough for every machine
     return [
-        _chosen_row(labels, name, choice)
+        _row(labels, name, **choice.changes)
         for labels in NOISE
         for name, choice in chosen(labels).items()
     ]
@@ -51,29 +47,33 @@ def _controls(scale: str) -> list[Row]:
         return []
     rate, rho = (choices["SAM"].setting[key] for key in ("learning_rate", "rho"))
     rows = [
-        _row(labels, name, "sam", {"rho": radius}, learning_rate=rate)
+        _row(labels, name, method=f"sam:rho={radius:g}", learning_rate=rate)
         for name, radius in {
             "SAM": rho,
             "SAM, twice the rho": 2 * rho,
             "SAM, half the rho": rho / 2,
         }.items()
     ]
+    alpha = 0.5
     for k in (2, 5):
         at = {
             "SAM's rate and rho": (rate, rho),
             "SAM's reach: rho / k": (rate, rho / k),
-            "SAM's edge: rate / (alpha k), 2 rho / (k + 1)": (rate / (k / 2), 2 * rho / (k + 1)),
+            # Equal edges of stability and equal bounce: docs/laws.md.
+            "SAM's edge: rate / (alpha k), 2 rho / (k + 1)": (
+                rate / (alpha * k),
+                2 * rho / (k + 1),
+            ),
         }
         for how, (eta, radius) in at.items():
-            arguments = {"k": k, "rho": radius, "alpha": 0.5}
+            text = f"lookbehind_sam:k={k},rho={radius},alpha={alpha}"
             name = f"Lookbehind-SAM, k = {k}, {how}"
-            rows.append(_row(labels, name, "lookbehind_sam", arguments, learning_rate=eta))
-    arguments = {"k": 2, "rho": rho / 2}
-    name = "Multistep-SAM, k = 2, SAM's reach (no interpolation)"
-    rows.append(_row(labels, name, "multistep_sam", arguments, learning_rate=rate))
-    arguments = {"k": 2, "alpha": 0.5, "rho": rho}
-    name = "Lookahead-SAM, k = 2 (one ascent step)"
-    rows.append(_row(labels, name, "lookahead_sam", arguments, learning_rate=rate))
+            rows.append(_row(labels, name, method=text, learning_rate=eta))
+    for name, text in {
+        "Multistep-SAM, k = 2, SAM's reach (no interpolation)": f"multistep_sam:k=2,rho={rho / 2}",
+        "Lookahead-SAM, k = 2 (one ascent step)": f"lookahead_sam:k=2,alpha=0.5,rho={rho}",
+    }.items():
+        rows.append(_row(labels, name, method=text, learning_rate=rate))
     return rows
 
 
@@ -85,28 +85,20 @@ def _when(scale: str) -> list[Row]:
         if not (choices := chosen(labels)):
             continue
         sam = choices["SAM"].setting
-        rate, arguments = sam["learning_rate"], {"rho": sam["rho"]}
+        rate, text = sam["learning_rate"], f"sam:rho={sam['rho']:g}"
         epochs = base_config(labels).epochs
-        text = method_string("sam", arguments)
-        rows.append(_row(labels, "throughout", "sam", arguments, learning_rate=rate))
-        rows.append(_row(labels, "never", "none", {}, learning_rate=rate))
+        rows.append(_row(labels, "throughout", method=text, learning_rate=rate))
+        rows.append(_row(labels, "never", method="none", learning_rate=rate))
         for part in (1 / 5, 1 / 2, 4 / 5):
             length = round(part * epochs)
             for name, first, switch in (
                 (f"the first {part:.0%}", text, ((length, "none"),)),
                 (f"the last {part:.0%}", "none", ((epochs - length, text),)),
             ):
-                row = _row(labels, name, "sam", arguments, learning_rate=rate)
+                row = _row(labels, name, method=text, learning_rate=rate)
                 config = with_changes(row.config, {"method": first, "switch": switch})
                 rows.append(row._replace(config=config))
     return rows
-
-
-def _against(name: str) -> Any:
-    def against(params: Params) -> Params | None:
-        return None if params["row"] == name else {"row": name}
-
-    return against
 
 
 _METRICS = [
@@ -148,60 +140,47 @@ _NOT_CHOSEN = (
 )
 
 
-def _limits() -> dict[str, str]:
-    return dict.fromkeys(SCALES, _LIMITS if any(map(chosen, NOISE)) else _NOT_CHOSEN)
-
+_LIMIT = _LIMITS if any(map(chosen, NOISE)) else _NOT_CHOSEN
+_item = partial(
+    Item,
+    seeds=dict.fromkeys(SCALES, 5),
+    metrics=_METRICS[:3],
+    draw=drawings.dots("test_accuracy"),
+    name=lambda params: params["row"],
+    unnamed=("learning_rate", "weight_decay", "rho", "k", "alpha", "fraction", "probability"),
+    against=against_row("SAM"),
+    margin=MARGIN,
+    draws_data=True,
+    limits=dict.fromkeys(SCALES, _LIMIT),
+)
 
 ITEMS = {
-    "methods": Item(
+    "methods": _item(
         title="CIFAR-10 with right and wrong labels: every method at its best setting",
         rows=_comparison,
         seeds=dict.fromkeys(SCALES, 10),
         metrics=_METRICS,
         draw=drawings.by_cost("test_accuracy"),
-        name=lambda params: params["row"],
-        unnamed=("learning_rate", "weight_decay", "rho", "k", "alpha", "fraction", "probability"),
-        against=_against("SAM"),
-        margin=MARGIN,
-        draws_data=True,
         choices=[*_CHOICES, _SEARCHED, _TIME],
-        limits=_limits(),
     ),
-    "controls": Item(
+    "controls": _item(
         title="CIFAR-10: Lookbehind against SAM at equal settings, equal reach and equal edge",
         rows=_controls,
-        seeds=dict.fromkeys(SCALES, 5),
-        metrics=_METRICS[:3],
-        draw=drawings.dots("test_accuracy"),
-        name=lambda params: params["row"],
-        unnamed=("learning_rate", "rho", "k", "alpha"),
-        against=_against("SAM"),
-        margin=MARGIN,
-        draws_data=True,
         choices=[
             *_CHOICES,
             "Rate and rho of SAM are those chosen for it in `cifar.methods`; those of the other "
             "rows follow from them as their names say, with alpha = 0.5 and momentum on the fast "
             "weights.",
         ],
-        limits=_limits(),
     ),
-    "when": Item(
+    "when": _item(
         title="CIFAR-10: SAM early, late or throughout",
         rows=_when,
-        seeds=dict.fromkeys(SCALES, 5),
-        metrics=_METRICS[:3],
-        draw=drawings.dots("test_accuracy"),
-        name=lambda params: params["row"],
-        unnamed=("rho", "learning_rate"),
-        against=_against("throughout"),
-        margin=MARGIN,
-        draws_data=True,
+        against=against_row("throughout"),
         choices=[
             *_CHOICES,
             "Rate and rho are those chosen for SAM throughout; before or after the switch it is "
             "SGD with the same rate. The schedule of the rate runs through.",
         ],
-        limits=_limits(),
     ),
 }

@@ -7,7 +7,7 @@ training was chosen because there all methods are better. Wrong labels, subset a
 drawn by the run's seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,11 @@ def base_config(labels: str) -> ConfigDict:
     )
 
 
-def search(labels: str, data_dir: str | None, runs: Path) -> dict[Path, list[Choice]]:
-    """The choices for a kind of labels, on a fifth of the images held out with right labels."""
+def search(labels: str, data_dir: str | None, runs: Path) -> Iterator[tuple[Path, list[Choice]]]:
+    """The choices for a kind of labels; a fifth of the images is held out, with right labels."""
     config = with_changes(base_config(labels), {"data_dir": data_dir})
     candidates = [METHODS[name] for name in COMPARED[labels]]
-    return {chosen_file(labels): choose(config, candidates, runs)}
+    yield chosen_file(labels), choose(config, candidates, runs)
 
 
 def chosen_file(labels: str) -> Path:

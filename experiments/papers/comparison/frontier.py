@@ -10,11 +10,12 @@ from experiments.configs import noisy_digits
 from experiments.configs.base import with_changes
 from experiments.papers.comparison.methods import DEMO, FURTHER, chosen
 from experiments.papers.setting import SGD_ON_DIGITS
-from experiments.results import figures, metrics, stats
+from experiments.results import drawings, figures, metrics
 from experiments.results.item import SCALES, Item, Result, ResultRow
 from experiments.results.row import Params, Row
 
 _SETTING = "1,437 digits (40% wrong labels), ResNet-6, a rate and rho for each method"
+_ACCURACY = "test_accuracy"
 _BLUE, _GREY = "#0072B2", "0.55"
 
 
@@ -38,14 +39,12 @@ def _against(params: Params) -> Params | None:
 
 def _draw(result: Result) -> Figure:
     """All methods in the order of their cost, and the accuracy over gradients and over time."""
-    rows = sorted(result.rows, key=_gradients)
-    figure, (ranking, *costs) = figures.panels(
+    figure, (first, *costs) = figures.panels(
         ["every method", "over gradients", "over time"], height=6.0
     )
-    names = {f"{each.label}  ({_gradients(each):.2f})": _interval(each) for each in rows}
-    label = "test accuracy, %, with its 95% interval;\nin brackets: gradients a step"
-    figures.dots(ranking, names, label)
-    _over_cost(costs[0], rows, _gradients, "gradients a step")
+    drawings.ranking(first, result.rows, drawings.metric_of(result, _ACCURACY))
+    rows = sorted(result.rows, key=drawings.gradients)
+    _over_cost(costs[0], rows, drawings.gradients, "gradients a step")
     _over_cost(costs[1], rows, _milliseconds, "milliseconds a step")
     return figure
 
@@ -56,8 +55,8 @@ def _over_cost(
     """A point for each method; those that no cheaper one surpasses are named and joined."""
     best = -np.inf
     frontier: list[tuple[str, float, float]] = []
-    for each in sorted(rows, key=lambda each: (cost(each), -_interval(each)[0])):
-        mean, error = _interval(each)
+    for each in sorted(rows, key=lambda each: (cost(each), -drawings.interval(each, _ACCURACY)[0])):
+        mean, error = drawings.interval(each, _ACCURACY)
         if mean <= best:
             panel.plot(cost(each), mean, "o", ms=4, color=_GREY)
             continue
@@ -77,16 +76,6 @@ def _over_cost(
     panel.set(xlabel=label, ylabel="test accuracy, %, with its 95% interval")
 
 
-def _interval(each: ResultRow) -> tuple[float, float]:
-    """Mean test accuracy over seeds, and half its 95% interval."""
-    values = list(each.table.by_seed("test_accuracy").values())
-    return float(np.mean(values)), stats.half_interval(values) or 0.0
-
-
-def _gradients(each: ResultRow) -> float:
-    return each.gradients_per_step or 0.0
-
-
 def _milliseconds(each: ResultRow) -> float:
     return float(np.mean(list(each.table.by_seed("step_milliseconds").values())))
 
@@ -97,7 +86,7 @@ ITEMS = {
         rows=_rows,
         seeds=dict.fromkeys(SCALES, 5),
         metrics=[
-            metrics.last("test_accuracy"),
+            metrics.last(_ACCURACY),
             metrics.best(),
             metrics.last("train_accuracy"),
             metrics.percent_sam(),

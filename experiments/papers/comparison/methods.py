@@ -4,7 +4,7 @@
 have 16 settings each, the further ones 8: half of the learning rates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,11 @@ FURTHER = [
 ]
 
 
-def search(data_dir: str | None, runs: Path) -> dict[Path, list[Choice]]:
+def search(data_dir: str | None, runs: Path) -> Iterator[tuple[Path, list[Choice]]]:
     """The choices for all methods; the settings of a group are as many for every method."""
     del data_dir  # the digits are part of scikit-learn
     config = noisy_digits.get_config()
-    return {CHOSEN: [choice for group in (DEMO, FURTHER) for choice in choose(config, group, runs)]}
+    yield CHOSEN, [each for group in (DEMO, FURTHER) for each in choose(config, group, runs)]
 
 
 def chosen(candidates: list[Candidates]) -> list[Choice]:

@@ -22,10 +22,11 @@ from experiments.papers.forecasting.settings import (
     minibatches,
     searched,
 )
+from experiments.papers.setting import against_row
 from experiments.results import drawings, metrics
 from experiments.results.item import PAPER, SCALES, Item
 from experiments.results.metrics import FinishedRun, Metric
-from experiments.results.row import Params, Row
+from experiments.results.row import Row
 from experiments.results.table import Table
 
 # Rows at the horizons that scale laptop does not search.
@@ -81,13 +82,6 @@ def _table_rows(scale: str) -> list[Row]:
             is_searched = scale == PAPER or horizon == source
             rows += [row for row in found if is_searched or row.params["row"] in _FEW]
     return rows
-
-
-def _against(name: str) -> Any:
-    def against(params: Params) -> Params | None:
-        return None if params["row"] == name else {"row": name}
-
-    return against
 
 
 def _minus_linear(table: Table) -> Iterable[Mapping[str, Any]]:
@@ -160,7 +154,7 @@ ITEMS = {
         metrics=_METRICS,
         draw=drawings.dots("test_mse"),
         name=lambda params: params["row"],
-        against=_against(PUBLISHED),
+        against=against_row(PUBLISHED),
         choices=[*_CHOICES, "rho is the 0.7 of the authors' script; nothing is tuned."],
         limits=dict.fromkeys(SCALES, "One seed shows that it runs, and decides nothing."),
     ),
@@ -171,7 +165,7 @@ ITEMS = {
         metrics=[*_METRICS, _FLOOR],
         draw=drawings.dots("test_mse"),
         name=lambda params: params["row"],
-        against=_against(PUBLISHED),
+        against=against_row(PUBLISHED),
         derive=_minus_linear,
         choices=[
             *_CHOICES,
@@ -189,7 +183,7 @@ ITEMS = {
         metrics=[*_METRICS, _FLOOR],
         draw=drawings.dots("test_mse"),
         name=lambda params: params["row"],
-        against=_against(CONTROL),
+        against=against_row(CONTROL),
         derive=_minus_linear,
         choices=[
             *_CHOICES,

@@ -1,6 +1,6 @@
 """Chooses the settings of the comparison by the lowest validation MSE of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from experiments.configs.base import with_changes
@@ -17,15 +17,12 @@ from experiments.papers.forecasting.settings import (
 from experiments.results.search import Choice, choose
 
 
-def search(scale: str, data_dir: str | None, runs: Path) -> dict[Path, list[Choice]]:
-    """The choices of each series and searched horizon, by file."""
-    return {
-        chosen_file(scale, series, horizon): list(
-            search_series(scale, series, horizon, data_dir, runs).values()
-        )
-        for series in SERIES
-        for horizon in sorted(set(HORIZONS[scale].values()))
-    }
+def search(scale: str, data_dir: str | None, runs: Path) -> Iterator[tuple[Path, list[Choice]]]:
+    """The choices of each series and searched horizon, with their file, as they are made."""
+    for series in SERIES:
+        for horizon in sorted(set(HORIZONS[scale].values())):
+            choices = search_series(scale, series, horizon, data_dir, runs)
+            yield chosen_file(scale, series, horizon), list(choices.values())
 
 
 def search_series(

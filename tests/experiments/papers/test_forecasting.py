@@ -53,7 +53,7 @@ def test_without_choices_there_is_no_table_and_the_reason_is_said():
         if not settings.is_chosen(scale):
             item = papers.load("forecasting.table")
             assert item.rows(scale) == []
-            assert "--data_dir=DIR" in item.limits[scale]
+            assert f"papers.search forecasting.{scale} --data_dir=DIR" in item.limits[scale]
 
 
 def test_settings_are_chosen_by_the_validation_error_alone(monkeypatch, tmp_path):

@@ -89,17 +89,19 @@ def test_a_row_has_trained_if_its_mean_reaches_the_threshold():
 
 
 @pytest.mark.parametrize(
-    ("differences", "expected"),
+    ("differences", "p", "expected"),
     [
-        ([0.1, -0.1, 0.2], "no worse"),
-        ([-0.4, -0.5, -0.6], "no worse"),  # worse, but by less than the margin
-        ([-3.0, -3.1, -2.9], "worse"),
-        ([-3.0, 2.0, -1.0], "undecided"),
-        ([], "undecided"),
-        ([-5.0], "undecided"),
+        ([0.1, -0.1, 0.2], 0.5, "no worse"),
+        ([-0.4, -0.5, -0.6], 0.01, "no worse"),  # worse, but by less than the margin
+        ([-3.0, -3.1, -2.9], 0.001, "worse"),
+        ([-3.0, -3.1, -2.9], 0.06, "undecided"),  # after a correction for many comparisons
+        ([-3.0, 2.0, -1.0], 0.7, "undecided"),
+        ([-3.0, 9.0, -1.0], 0.01, "undecided"),  # a small p-value of a higher mean
+        ([], None, "undecided"),
+        ([-5.0], None, "undecided"),
     ],
 )
-def test_a_verdict_needs_an_interval_on_one_side(differences, expected):
+def test_a_verdict_needs_an_interval_or_a_corrected_p_value(differences, p, expected):
     mine = {seed: 50.0 + value for seed, value in enumerate(differences)}
     other = dict.fromkeys(range(3), 50.0)
-    assert stats.verdict(mine, other, margin=1.0) == expected
+    assert stats.verdict(mine, other, 1.0, p) == expected
