@@ -24,6 +24,7 @@ from experiments.configs.lookup import look_up
 from experiments.papers.cifar import settings as cifar
 from experiments.papers.comparison import methods as digits
 from experiments.papers.forecasting import search as forecasting
+from experiments.papers.radius import settings as radius
 from experiments.results.item import SCALES
 from experiments.results.runner import share_compiled_programs
 from experiments.results.search import Choice, write
@@ -33,6 +34,7 @@ SEARCHES: Mapping[str, Callable[[str | None, Path], Iterable[tuple[Path, Sequenc
     "digits": digits.search,
     **{f"cifar.{labels}": partial(cifar.search, labels) for labels in cifar.NOISE},
     **{f"forecasting.{scale}": partial(forecasting.search, scale) for scale in SCALES},
+    **{f"radius.{task}": partial(radius.search, task) for task in radius.TASKS},
 }
 
 

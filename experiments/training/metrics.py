@@ -64,6 +64,7 @@ METRICS: Mapping[str, Metric] = {
     "train_sigma": Metric("running deviation of $|g|^2$"),
     "train_threshold": Metric("threshold for $|g|^2$"),
     "train_alpha": Metric("Lookbehind's alpha"),
+    "train_sharpness": Metric("sharpness"),
     "skipped": Metric("skipped steps"),
 }
 
@@ -111,7 +112,9 @@ def epoch_means(
     if not taken.any():
         raise AllStepsSkippedError(len(steps), epoch)
     check_finite(epoch, steps)
-    means = {f"train_{name}": x[taken].mean().item() for name, x in values.items()}
+    # NaN where a step has no such metric: the sharpness of plain steps.
+    values = {name: x[taken & ~np.isnan(x)] for name, x in values.items()}
+    means = {f"train_{name}": x.mean().item() for name, x in values.items() if x.size}
     record = {"epoch": epoch} | means
     if skipped is not None:
         record["skipped"] = int(skipped.sum())

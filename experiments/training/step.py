@@ -57,7 +57,10 @@ def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[Tra
     update = config.parts.map(partial(_update, config), example_axis=1 if switches else 0)
     dropout_key = jax.random.fold_in(draw, _DROPOUT)
     new_state, metrics = update(state._replace(key=dropout_key), batch)
-    metrics |= method_metrics(state.opt_state, new_state.opt_state)
+    # Of ESAM, which has no such loss, and of other minibatches, there is no sharpness.
+    same = config.example_fraction is None and not switches
+    loss = metrics["loss"] if same else None
+    metrics |= method_metrics(state.opt_state, new_state.opt_state, loss)
     return new_state._replace(key=next_key), metrics
 
 
@@ -82,12 +85,15 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
         loss, metrics = config.task.loss(model, minibatch, dropout_key)
         return loss, ({"loss": loss} | metrics, nnx.state(model, nnx.BatchStat))
 
-    def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
+    value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+
+    def grad_fn(params: nnx.State, i: jax.Array) -> ol.ValueAndGrads:
         # Discard BatchNorm statistics of the perturbed passes; they belong to no model we keep.
-        return jax.grad(loss_fn, has_aux=True)(params, i)[0]
+        (loss, _), grads = value_and_grad(params, i)
+        return ol.ValueAndGrads(loss, grads)
 
     params = ol.per_device_params(fast_weights_of(state.params), axis_name)
-    (_, (metrics, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, 0)
+    (_, (metrics, batch_stats)), grads = value_and_grad(params, 0)
     perturbed_grad_fn: Callable[..., optax.Updates] = grad_fn
     if config.example_fraction is not None:
         perturbed_grad_fn = ol.sharpest_examples_grad_fn(
@@ -106,12 +112,22 @@ def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainS
     return TrainState(new_params, batch_stats, opt_state, state.key), metrics
 
 
-def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
+def method_metrics(
+    before: optax.OptState, after: optax.OptState, loss: jax.Array | None = None
+) -> Metrics:
     """Reads scalars from the optimizer's states around a step.
 
     The states are looked up by type, not the fields by name: Adam has a ``mu`` too.
 
+    Args:
+      before: the state before the step.
+      after: the state after it.
+      loss: the loss at the weights, if ``grad_fn`` returned that of the perturbed weights on the
+        same examples.
+
     Returns:
+      Given ``loss``, the ``sharpness``: the loss at the last perturbed point minus ``loss``; NaN in
+      a plain step of a policy.
       ``applied`` of a policy: 1 if the step was sharpness-aware, else 0; ``mu``, ``sigma`` and
       ``threshold`` of the adaptive one; ``alpha`` of Lookbehind, the mean over the tensors if each
       has its own. Empty for other methods.
@@ -124,6 +140,11 @@ def method_metrics(before: optax.OptState, after: optax.OptState) -> Metrics:
         metrics |= {"mu": adaptive.mu, "sigma": sigma, "threshold": adaptive.threshold}
     if (lookbehind := optax.tree.get(after, "LookbehindState")) is not None:
         metrics["alpha"] = lookbehind.alpha.mean()
+    perturbed = optax.tree.get(after, "perturbed_losses")
+    if loss is not None and perturbed is not None:
+        metrics["sharpness"] = jnp.where(
+            metrics.get("applied", 1) > 0, perturbed[-1] - loss, jnp.nan
+        )
     return metrics
 
 

@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from experiments import train
 from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
+from experiments.parallel.mesh import make_mesh
 from experiments.training import run_dir
+from experiments.training.setup import make_task
 from experiments.training.step import method_metrics
 from tests.support.training import first_batches, start, take_steps
 
@@ -67,6 +70,43 @@ def test_alpha_is_the_mean_over_the_weights(config):
         np.testing.assert_allclose(step["alpha"], np.mean(alphas), rtol=1e-6)
 
 
+def test_sharpness_is_the_rise_of_the_loss_to_the_perturbed_weights(config):
+    config.update(method="sam:rho=0.3")
+    (step,), _ = take_steps(config, 1)
+    _, pipeline, state = start(config)
+    (batch,) = first_batches(pipeline, 1)
+    task, _ = make_task(config, make_mesh(1), 1)
+    graphdef = nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0)))
+
+    def loss(params):
+        return task.loss(
+            nnx.merge(graphdef, params, state.batch_stats, copy=True), batch, jax.random.key(0)
+        )[0]
+
+    grads = jax.grad(loss)(state.params)
+    perturbed = optax.tree.add_scale(state.params, 0.3 / optax.tree.norm(grads), grads)
+    expected = loss(perturbed) - loss(state.params)
+    np.testing.assert_allclose(step["sharpness"], expected, rtol=1e-4)
+
+
+def test_sharpness_is_a_mean_over_the_sharpness_aware_steps(config, tmp_path):
+    config.update(epochs=1, method=f"ae_sam:{SENSITIVE}")
+    metrics, _ = take_steps(config, 8)
+    for step in metrics:
+        assert np.isnan(step["sharpness"]) == (not step["applied"])
+    train.main(config, tmp_path)
+    (line,) = run_dir.read_lines(tmp_path / "metrics.jsonl")
+    steps = [step["sharpness"] for step in metrics if step["applied"]]
+    np.testing.assert_allclose(line["train_sharpness"], np.mean(steps), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["esam", "lookbehind_sam:switch_minibatch=true"])
+def test_other_examples_in_the_perturbed_loss_give_no_sharpness(config, method):
+    config.update(method=method)
+    (step,), _ = take_steps(config, 1)
+    assert "sharpness" not in step
+
+
 def test_a_skipped_step_changes_no_method_metric(config):
     config.update(method=f"ae_lookbehind_sam:{SENSITIVE}", skip_nonfinite=1, seed=1)
     trainer, pipeline, state = start(config)
@@ -89,5 +129,6 @@ def test_each_epoch_logs_the_metrics_of_its_method(config, tmp_path):
     losses = {f"{split}_{name}" for split in ("train", "test") for name in LOSSES}
     policy_metrics = {f"train_{name}" for name in ADAPTIVE}
     logged = [line.keys() - losses - {"epoch"} for line in lines]
-    assert logged == [policy_metrics, set(), policy_metrics | {"train_alpha"}]
+    policy_metrics |= {"train_sharpness"}
+    assert logged == [policy_metrics, {"train_sharpness"}, policy_metrics | {"train_alpha"}]
     assert all(0 < lines[epoch]["train_applied"] < 1 for epoch in (0, 2))

@@ -1,0 +1,1 @@
+"""What a proposed radius loses against one that is searched, on four tasks."""

@@ -1,0 +1,105 @@
+"""The four tasks on which a proposed rho is compared with the best of a grid of eight."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.configs import language, noisy_digits
+from experiments.configs.base import with_changes
+from experiments.data.text.bytes import make_windows, read_text
+from experiments.papers.cifar.settings import base_config as cifar_config
+from experiments.papers.forecasting.search import lowest_error
+from experiments.papers.forecasting.settings import base_config as forecasting_config
+from experiments.results.search import (
+    HELD_OUT,
+    Candidates,
+    Choice,
+    Score,
+    choose,
+    held_out_accuracy,
+    read,
+)
+from experiments.storage import disk
+
+RADII = tuple(0.0125 * 2**i for i in range(8))
+GRID = Candidates("sam", {"rho": RADII})
+
+
+class Task(NamedTuple):
+    """A task of the study.
+
+    Attributes:
+      title: its name in tables.
+      config: its config without a method; the learning rate is that of the base optimizer.
+      held_out: fraction of the training set to choose on; 0 for data with a validation set.
+      score: ``history -> score`` of a run on what is held out, higher is better.
+    """
+
+    title: str
+    config: Callable[[], ConfigDict]
+    held_out: float
+    score: Score
+
+
+def _digits() -> ConfigDict:
+    return with_changes(noisy_digits.get_config(), {"learning_rate": 0.04})
+
+
+def _cifar() -> ConfigDict:
+    return with_changes(cifar_config("noisy"), {"learning_rate": 0.1})
+
+
+def _forecasting() -> ConfigDict:
+    return forecasting_config("ETTh1", 96)
+
+
+def _language() -> ConfigDict:
+    return with_changes(language.get_config(), {"width": 64, "layers": 2, "epochs": 3})
+
+
+def _lowest_loss(history: Sequence[Mapping[str, Any]]) -> float:
+    # What is held out is the end of the training text: see `search_config`.
+    return -history[-1]["test_loss"]
+
+
+TASKS: Mapping[str, Task] = {
+    "digits": Task("digits, 40% wrong labels", _digits, HELD_OUT, held_out_accuracy),
+    "cifar": Task("CIFAR-10, 40% wrong labels", _cifar, HELD_OUT, held_out_accuracy),
+    "forecasting": Task("ETTh1, horizon 96", _forecasting, 0.0, lowest_error),
+    "language": Task("byte GPT, Python's help()", _language, 0.0, _lowest_loss),
+}
+
+
+def search(name: str, data_dir: str | None, runs: Path) -> Iterator[tuple[Path, list[Choice]]]:
+    """The choice of rho from the grid for a task, with its file."""
+    task = TASKS[name]
+    config = search_config(name, data_dir, runs)
+    yield chosen_file(name), choose(config, [GRID], runs, score=task.score, held_out=task.held_out)
+
+
+def search_config(name: str, data_dir: str | None, runs: Path) -> ConfigDict:
+    """The config of the runs that choose: without the test data."""
+    config = with_changes(TASKS[name].config(), {"data_dir": data_dir})
+    if name == "language":
+        # A text has no validation part, so the test text is cut off, and the end of the rest takes
+        # its place.
+        train = make_windows(read_text(data_dir), config.length).train
+        file = runs / "language_without_test.txt"
+        with disk.replacing(file) as draft:
+            draft.write_bytes(train[:, 1:].astype(np.uint8).tobytes())
+        config = with_changes(config, {"data_dir": str(file)})
+    return config
+
+
+def chosen_file(name: str) -> Path:
+    """Where the choice for a task is kept."""
+    return Path(__file__).parent / f"chosen_{name}.json"
+
+
+def chosen(name: str) -> Choice | None:
+    """The chosen setting of a task; None if nothing has been chosen yet."""
+    file = chosen_file(name)
+    return read(file)[0] if file.exists() else None
