@@ -55,7 +55,11 @@ def check_grad_fn(
     * a ``grad_fn`` that runs eagerly but cannot be traced;
     * weights in a precision in which the perturbation rounds away;
     * given ``tx``, no optimizer behind the method, an optimizer in front of it, an optimizer behind
-      a method that holds its own, and ``optax.MultiSteps`` around it.
+      a method that holds its own, and ``optax.MultiSteps`` around it;
+    * given ``tx``, a perturbation so long that the loss rises by less than half or more than twice
+      what the first-order model says (if ``grad_fn`` returns :class:`ValueAndGrads`), and an update
+      more than four times as long as the way to the minimum along it, by the slopes at both ends:
+      :math:`\\eta c l > 4` for SGD, with c of :func:`sharpness.response`.
 
     It stops at a problem that makes the later comparisons meaningless: run it again after fixing
     that one. Inside ``jax.jit`` or ``jax.shard_map`` values are unknown, and only structure,
@@ -81,9 +85,12 @@ def check_grad_fn(
     k = check_count("k", k)
     all_params, params = params, fast_params(params)
 
+    def at(p: optax.Params, i: Any = 0) -> tuple[Any, optax.Updates]:
+        result = grad_fn(p, jnp.int32(i))
+        return result if isinstance(result, ValueAndGrads) else (None, result)
+
     def gradient(p: optax.Params, i: Any) -> optax.Updates:
-        result = grad_fn(p, i)
-        return result.grads if isinstance(result, ValueAndGrads) else result
+        return at(p, i)[1]
 
     if any(map(is_traced, jax.tree.leaves((params, grads)))):
         return _check_types(gradient, params, grads, axis_name)
@@ -109,7 +116,7 @@ def check_grad_fn(
         + _check_dependence(gradient, params, first)
         + _check_minibatches(gradient, params, first, k)
         + _check_traceable(gradient, params)
-        + check_step(tx or _SAM, all_params if tx else params, grads)
+        + (check_step(tx, all_params, grads, at) if tx else check_step(_SAM, params, grads))
     )
 
 

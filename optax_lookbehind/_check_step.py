@@ -1,5 +1,6 @@
-"""A check of one step of a transformation: the place of the optimizer, and rounding."""
+"""A check of one step of a transformation: the place of the optimizer, rounding, and lengths."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import optax
 
 from optax_lookbehind._core.ascent import fast_params
 from optax_lookbehind._core.checks import is_traced
-from optax_lookbehind._core.tree import as_accumulator, dot, norm, sub
+from optax_lookbehind._core.tree import apply_updates, as_accumulator, dot, norm, sub
 from optax_lookbehind._lookbehind import LookbehindState
 from optax_lookbehind._multistep import MultistepState
 from optax_lookbehind._wsam_decoupled import WSAMDecoupledState
@@ -37,16 +38,36 @@ params are in {dtype}, in which most of a perturbation of length {length:.2g} ro
 the perturbed gradient is nearly the plain one at another price. Keep the weights in float32 and \
 cast them inside the loss."""
 
+_NOT_FIRST_ORDER = """\
+At the perturbed weights, at distance {length:.2g}, the loss is {rise:.2g} higher; the first-order \
+model that the perturbation maximizes says {predicted:.2g}. Beyond a factor of 2 the perturbation \
+is longer than the model holds: try a smaller rho (sharpness.propose_rho), or warm up first if the \
+weights are the initial ones."""
+
+_OVERSHOT = """\
+One update of tx goes {times:.2g} times as far as the minimum along its direction, if the loss is \
+a quadratic there; training rarely survives a start above about 4. Divide the learning rate (that \
+of lookbehind by alpha * k, since its steps are as many times longer), or warm it up."""
+
+_LIMIT = 4.0  # a rule of thumb: docs/laws.md
 _OPPOSED = 0.1  # cosine; that of two directions without a relation is about 0
 
 
 def check_step(
-    tx: optax.GradientTransformation, params: optax.Params, grads: optax.Updates
+    tx: optax.GradientTransformation,
+    params: optax.Params,
+    grads: optax.Updates,
+    at: Callable[[optax.Params], tuple[Any, optax.Updates]] | None = None,
 ) -> list[str]:
-    """Finds an optimizer in the wrong place, and a perturbation that rounds away.
+    """Finds an optimizer in the wrong place, and a perturbation or a step of the wrong length.
 
-    Runs one step of ``tx`` in float32 or wider on the constant gradient ``grads``: no pass through
-    the model.
+    Runs one step of ``tx`` in float32 or wider on the constant gradient ``grads``.
+
+    Args:
+      tx: the whole transformation.
+      params: the weights.
+      grads: the gradient there.
+      at: loss (None if unknown) and gradient at other weights, for the lengths; None skips them.
     """
     wide, wide_grads = as_accumulator(params), as_accumulator(grads)
     perturbed: list[Any] = []
@@ -61,7 +82,7 @@ def check_step(
     extended = optax.with_extra_args_support(tx)
     updates, _ = extended.update(wide_grads, state, wide, grad_fn=grad_fn)
     updates = fast_params(updates)
-    problems = []
+    problems, e = [], None
     # A policy's plain step has no perturbation; inside a lax.cond of a wrapper it has no value.
     if perturbed and not any(map(is_traced, jax.tree.leaves(perturbed[0]))):
         e = sub(perturbed[0], fast_params(wide))
@@ -72,7 +93,36 @@ def check_step(
         states = _found(state, LookbehindState)
         two = any(found.fast_state is not None for found in states)
         problems.append(_TWO_OPTIMIZERS if two else _NO_OPTIMIZER)
+    if at is not None and not problems:
+        start = fast_params(params)
+        problems += _check_first_order(at, start, wide_grads, e) if e is not None else []
+        problems += _check_overshoot(at, start, wide_grads, updates)
     return problems
+
+
+def _check_first_order(at: Any, params: optax.Params, grads: optax.Updates, e: Any) -> list[str]:
+    """Compares the rise of the loss with ``<g, e>``."""
+    (before, _), (after, _) = at(params), at(apply_updates(params, e))
+    predicted = float(dot(grads, e))
+    if before is None or predicted <= 0:  # other rules ascend along other directions
+        return []
+    rise = float(as_accumulator(after) - as_accumulator(before))
+    if predicted / 2 <= rise <= 2 * predicted:
+        return []
+    return [_NOT_FIRST_ORDER.format(length=float(norm(e)), rise=rise, predicted=predicted)]
+
+
+def _check_overshoot(at: Any, params: optax.Params, grads: optax.Updates, u: Any) -> list[str]:
+    """Compares the slopes along the update before and behind it.
+
+    For a quadratic of curvature l along the gradient and SGD's update ``u = - eta c g`` their ratio
+    is ``1 - eta c l``.
+    """
+    slope = float(dot(grads, u))
+    if slope >= 0:
+        return []
+    times = 1 - float(dot(at(apply_updates(params, u))[1], u)) / slope
+    return [_OVERSHOT.format(times=times)] if times > _LIMIT else []
 
 
 def _check_rounding(params: optax.Params, e: optax.Updates) -> list[str]:

@@ -26,6 +26,7 @@ from experiments.papers.lookbehind import (
     training,
     transformers,
 )
+from experiments.papers.radius import items as radius
 from experiments.results.item import Item
 
 _MODULES = {
@@ -42,6 +43,7 @@ _MODULES = {
     "comparison": (frontier,),
     "cifar": (cifar,),
     "forecasting": (forecasting,),
+    "radius": (radius,),
 }
 
 

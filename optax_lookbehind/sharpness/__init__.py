@@ -36,6 +36,7 @@ from optax_lookbehind.sharpness._landscape import (
 )
 from optax_lookbehind.sharpness._m_sharpness import m_sharpness
 from optax_lookbehind.sharpness._noise import NoiseRobustness, noise_robustness, noisy_weights
+from optax_lookbehind.sharpness._propose_rho import RhoProposal, propose_rho
 from optax_lookbehind.sharpness._stability import edge, response
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "GradientStatistics",
     "NoiseRobustness",
     "NormalQQ",
+    "RhoProposal",
     "TraceEstimate",
     "alignment",
     "edge",
@@ -59,5 +61,6 @@ __all__ = [
     "noise_robustness",
     "noisy_weights",
     "normal_qq",
+    "propose_rho",
     "response",
 ]

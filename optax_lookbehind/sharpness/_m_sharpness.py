@@ -81,10 +81,10 @@ def m_sharpness(
     check_minibatch_axis(batches)
     radii = as_vector("radii", radii, check_positive, scalar_dtype(params))
     steps = check_count("steps", steps)
-    return _m_sharpness(loss_fn, params, batches, radii, _rule(perturbation), steps)
+    return _m_sharpness(loss_fn, params, batches, radii, rule_of(perturbation), steps)
 
 
-def _rule(perturbation: str | Rule) -> Rule:
+def rule_of(perturbation: str | Rule) -> Rule:
     if isinstance(perturbation, str) and perturbation in _RULES:
         return _RULES[perturbation]
     if not callable(perturbation):

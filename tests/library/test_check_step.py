@@ -88,3 +88,52 @@ def test_a_radius_of_zero_is_refused_with_the_baseline_to_write(setup):
     updates, _ = baseline.update(grads, baseline.init(params), params, grad_fn=grad_fn)
     plain, _ = SGD.update(grads, SGD.init(params), params)
     assert optax.tree.norm(optax.tree.sub(updates, plain)) == 0
+
+
+CURVATURE = 3.0
+
+
+def quadratic(w):
+    loss_fn = lambda p: CURVATURE / 2 * jnp.sum(p["w"] ** 2)
+    params = {"w": jnp.array([w])}
+    _, grads, grad_fn = ol.value_and_grad(loss_fn)(params)
+    return grad_fn, params, grads
+
+
+@pytest.mark.parametrize("distance", [1.9, 2.1])
+def test_a_rise_of_more_than_twice_the_first_order_model_is_named(distance):
+    # L(w + rho) - L(w) = rho g (1 + rho / (2 w)).
+    w = 0.1
+    tx = optax.chain(ol.sam(distance * w), optax.sgd(1e-3))
+    problems = ol.check_grad_fn(*quadratic(w), tx=tx)
+    assert [f"distance {distance * w:.2g}" in each for each in problems] == [True] * (distance > 2)
+
+
+def test_a_rise_of_less_than_half_the_first_order_model_is_named():
+    params = {"w": jnp.array([1.0])}
+    _, grads, grad_fn = ol.value_and_grad(lambda p: jnp.tanh(p["w"][0]))(params)
+    tx = optax.chain(ol.sam(3.0), optax.sgd(1e-3))
+    (problem,) = ol.check_grad_fn(grad_fn, params, grads, tx=tx)
+    assert "first-order" in problem
+
+
+def test_without_the_loss_its_rise_is_not_checked():
+    grad_fn, params, grads = quadratic(0.1)
+    tx = optax.chain(ol.sam(1.0), optax.sgd(1e-3))
+    assert ol.check_grad_fn(lambda p, i: grad_fn(p, i).grads, params, grads, tx=tx) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "c"),
+    [
+        (ol.sam(0.01), 1.0),
+        (ol.multistep_sam(3, 0.01), 1.0),
+        (ol.lookbehind_sam(2, 0.01, 0.75), 1.5),
+    ],
+)
+@pytest.mark.parametrize("times", [3.9, 4.1])
+def test_a_step_far_beyond_the_minimum_is_named(method, c, times):
+    # eta c l = times.
+    tx = optax.chain(method, optax.sgd(times / (c * CURVATURE)))
+    problems = ol.check_grad_fn(*quadratic(1.0), tx=tx)
+    assert [f"goes {times:.2g} times" in each for each in problems] == [True] * (times > 4)

@@ -13,19 +13,20 @@ from experiments.data.text.bytes import make_windows, read_text
 from experiments.papers.cifar.settings import base_config as cifar_config
 from experiments.papers.forecasting.search import lowest_error
 from experiments.papers.forecasting.settings import base_config as forecasting_config
+from experiments.papers.radius import propose
 from experiments.results.search import (
     HELD_OUT,
+    SEEDS,
     Candidates,
     Choice,
     Score,
     choose,
     held_out_accuracy,
-    read,
 )
 from experiments.storage import disk
 
 RADII = tuple(0.0125 * 2**i for i in range(8))
-GRID = Candidates("sam", {"rho": RADII})
+FACTORS = (1, 2, 4)  # of the proposal
 
 
 class Task(NamedTuple):
@@ -74,10 +75,16 @@ TASKS: Mapping[str, Task] = {
 
 
 def search(name: str, data_dir: str | None, runs: Path) -> Iterator[tuple[Path, list[Choice]]]:
-    """The choice of rho from the grid for a task, with its file."""
-    task = TASKS[name]
-    config = search_config(name, data_dir, runs)
-    yield chosen_file(name), choose(config, [GRID], runs, score=task.score, held_out=task.held_out)
+    """The proposal for a task, and the choices from a grid of eight and from three around it."""
+    task, config = TASKS[name], search_config(name, data_dir, runs)
+    proposal = propose.propose(with_changes(config, {"validation": task.held_out}), SEEDS)
+    propose.write(proposed_file(name), proposal)
+    for file, radii in (
+        (chosen_file(name), RADII),
+        (chosen_file(name, "few"), [factor * proposal.rho for factor in FACTORS]),
+    ):
+        grid = Candidates("sam", {"rho": radii})
+        yield file, choose(config, [grid], runs, score=task.score, held_out=task.held_out)
 
 
 def search_config(name: str, data_dir: str | None, runs: Path) -> ConfigDict:
@@ -94,12 +101,11 @@ def search_config(name: str, data_dir: str | None, runs: Path) -> ConfigDict:
     return config
 
 
-def chosen_file(name: str) -> Path:
+def proposed_file(name: str) -> Path:
+    """Where the proposal for a task is kept."""
+    return Path(__file__).parent / f"proposed_{name}.json"
+
+
+def chosen_file(name: str, grid: str = "grid") -> Path:
     """Where the choice for a task is kept."""
-    return Path(__file__).parent / f"chosen_{name}.json"
-
-
-def chosen(name: str) -> Choice | None:
-    """The chosen setting of a task; None if nothing has been chosen yet."""
-    file = chosen_file(name)
-    return read(file)[0] if file.exists() else None
+    return Path(__file__).parent / f"chosen_{name}_{grid}.json"

@@ -16,6 +16,7 @@ _SHOWN = (
     "train_loss",
     "val_accuracy",
     "test_accuracy",
+    "train_sharpness",
     "train_applied",
     "train_mu",
     "train_sigma",

@@ -47,6 +47,7 @@ def test_every_table_and_figure_with_data_is_an_item():
         "comparison.frontier",
         *(f"cifar.{name}" for name in ("methods", "controls", "when")),
         *(f"forecasting.{name}" for name in ("table", "cell", "short")),
+        *(f"radius.{name}" for name in ("digits", "cifar", "forecasting", "language")),
     ]
     assert [*expected, *ours] == list(papers.ITEMS)
 
