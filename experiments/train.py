@@ -10,8 +10,8 @@ resumes from the newest checkpoint.
 """
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +44,13 @@ from experiments.training.trainer import Trainer
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
     """Calls :func:`run`, and ends the program with one line where it raises an error."""
+    command(run, config, workdir, show_progress)
+
+
+def command(
+    run: Callable[..., list[Record]], config: ConfigDict, workdir: Path | None, show_progress: bool
+) -> None:
+    """Calls ``run``, and ends the program with one line where it raises an error."""
     with cli.user_errors():
         workdir = workdir or run_dir.default_workdir(config)
         with cli.resumable(workdir, config.epochs):
@@ -85,29 +92,38 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             progress = Progress(initial_state(config, trainer), [])
         elif multihost.is_main_process() and show_progress:
             print(f"Resuming after {progress}.", file=sys.stderr)
-        try:
-            with make_logger(
+        with (
+            noted(checkpoints),
+            make_logger(
                 config, workdir, pipeline, trainer.score, progress.history, show_progress
-            ) as logger:
-                interrupted = stack.enter_context(postponed())
-                save = every(config, checkpoints.save, pipeline.steps_per_epoch, interrupted)
-                _, history = train(
-                    trainer,
-                    pipeline,
-                    *progress,
-                    eval_every=config.eval_every,
-                    patience=config.patience,
-                    logger=logger,
-                    save=save,
-                )
-        except (NotFiniteError, AllStepsSkippedError) as error:
-            error.add_note(f"The newest checkpoint: {checkpoints.newest_path()}. {advice(error)}")
-            raise
+            ) as logger,
+            postponed() as interrupted,
+        ):
+            save = every(config, checkpoints.save, pipeline.steps_per_epoch, interrupted)
+            _, history = train(
+                trainer,
+                pipeline,
+                *progress,
+                eval_every=config.eval_every,
+                patience=config.patience,
+                logger=logger,
+                save=save,
+            )
     if multihost.is_main_process() and show_progress:
         print(summary(trainer, history, workdir))
         for _, method in read_phases(config):
             print(f"  {method.setting(config.optimizer, config.learning_rate)}")
     return history
+
+
+@contextmanager
+def noted(checkpoints: Checkpoints) -> Iterator[None]:
+    """Adds the newest checkpoint, and advice, to an error of the training itself."""
+    try:
+        yield
+    except (NotFiniteError, AllStepsSkippedError) as error:
+        error.add_note(f"The newest checkpoint: {checkpoints.newest_path()}. {advice(error)}")
+        raise
 
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:

@@ -14,37 +14,35 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from experiments import cli
+from experiments import cli, train
 from experiments.continual import results
 from experiments.continual.setup import ContinualRun, abstract_state, make_run
-from experiments.continual.train import train
+from experiments.continual.train import train_stream
 from experiments.storage.lock import only_writer
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints
+from experiments.training.interrupts import postponed
 from experiments.training.loggers import Logger, RunLogger
-from experiments.training.metrics import AllStepsSkippedError, NotFiniteError, Record, advice
+from experiments.training.metrics import Record
 from experiments.training.save_schedule import every
 
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
-    """Trains ``config``, resuming from ``workdir`` if it holds a checkpoint.
+    """Calls :func:`run`, and ends the program with one line where it raises an error."""
+    train.command(run, config, workdir, show_progress)
 
-    Args:
-      config: the config.
-      workdir: folder for the results; by default one below ``runs``.
-      show_progress: whether to draw a progress bar and print a summary.
-    """
-    with cli.user_errors():
-        workdir = workdir or run_dir.default_workdir(config)
-    with cli.resumable(workdir, config.epochs), cli.user_errors():
-        run_dir.check_config(workdir, config)
-        run = make_run(config)
-        with only_writer(workdir):
-            run_dir.write_config(workdir, config)
-            history = _train(run, workdir, show_progress)
-            result = results.write(run, history, workdir)
-        if show_progress:
-            print(results.summary(run, result, workdir))
+
+def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> list[Record]:
+    """Trains ``config`` as :func:`experiments.train.run` does, on the tasks of a stream."""
+    run_dir.check_config(workdir, config)
+    run = make_run(config)
+    with only_writer(workdir):
+        run_dir.write_config(workdir, config)
+        history = _train(run, workdir, show_progress)
+        result = results.write(run, history, workdir)
+    if show_progress:
+        print(results.summary(run, result, workdir))
+    return history
 
 
 def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record]:
@@ -54,13 +52,13 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
         state, history = (run.init(), []) if progress is None else progress[:2]
         if history and show_progress:
             print(f"Resuming after {progress}.", file=sys.stderr)
-        save = every(run.config, checkpoints.save)
-        try:
-            with _logger(run, workdir, history, show_progress) as logger:
-                return train(run, state, history, logger, save)
-        except (NotFiniteError, AllStepsSkippedError) as error:
-            message = f"{error}. The newest checkpoint: {checkpoints.newest_path()}."
-            raise ValueError(f"{message} {advice(error)}") from error
+        with (
+            train.noted(checkpoints),
+            _logger(run, workdir, history, show_progress) as logger,
+            postponed() as interrupted,
+        ):
+            save = every(run.config, checkpoints.save, interrupted=interrupted)
+            return train_stream(run, state, history, logger, save)
 
 
 def _logger(run: ContinualRun, workdir: Path, history: list[Record], show_progress: bool) -> Logger:

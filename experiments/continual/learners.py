@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from experiments.configs.lookup import look_up
 from experiments.continual.meta import MetaLearner
 from experiments.methods import spec
-from experiments.methods.table import method
 
 _OUTER = "outer"  # inner_learning_rate: the config's learning_rate
 
@@ -23,13 +22,10 @@ class Learner(NamedTuple):
     Attributes:
       title: its usual name.
       defaults: its arguments; see :class:`~experiments.continual.meta.MetaLearner`.
-      own_method: the method that belongs to it, with its arguments in braces: what ``none`` stands
-        for. None: ``none`` is the base optimizer alone.
     """
 
     title: str
     defaults: Mapping[str, Any]
-    own_method: str | None = None
 
 
 class BoundLearner(NamedTuple):
@@ -49,12 +45,6 @@ class BoundLearner(NamedTuple):
     def is_meta(self) -> bool:
         """Whether its loss is a meta loss."""
         return bool(self.arguments)
-
-    def method(self, text: str) -> str:
-        """The method to use if the config's is ``text``: for ``none`` the learner's own, if any."""
-        if self.row.own_method is not None and method(text).name == "none":
-            return self.row.own_method.format(**self.arguments)
-        return text
 
     def meta_learner(self, learning_rate: float) -> MetaLearner:
         """The options of a meta learner whose outer learning rate is ``learning_rate``."""
@@ -82,12 +72,8 @@ class BoundLearner(NamedTuple):
 LEARNERS: Mapping[str, Learner] = {
     "er": Learner("ER", {}),
     "cmaml": Learner("C-MAML", {"k": 5, **_META}),
-    "lookbehind_cmaml": Learner(
-        "Lookbehind-C-MAML",
-        {"k": 2, "rho": 0.005, "alpha": 1.0, **_META},
-        # Algorithm 4: SAM's step on the meta loss, with the rho of the inner steps.
-        own_method="sam:rho={rho}",
-    ),
+    # Algorithm 4 has SAM's step on the meta loss, which is the config's method.
+    "lookbehind_cmaml": Learner("Lookbehind-C-MAML", {"k": 2, "rho": 0.005, "alpha": 1.0, **_META}),
 }
 
 

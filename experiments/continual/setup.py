@@ -105,7 +105,7 @@ def make_run(config: ConfigDict) -> ContinualRun:
     """
     _check(config)
     bound_learner = learner(config.learner)
-    bound_method = method(bound_learner.method(config.method))
+    bound_method = method(config.method)
     _check_method(bound_method, bound_learner)
     dataset, stream = load_stream(config)
     task = stream_task(config, dataset, stream)

@@ -10,7 +10,7 @@ from experiments.training.loop import train_epoch
 from experiments.training.metrics import Record, epoch_means
 
 
-def train(
+def train_stream(
     run: ContinualRun,
     state: ContinualState,
     history: list[Record],

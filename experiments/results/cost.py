@@ -29,5 +29,5 @@ def _continual_gradients(config: ConfigDict) -> float:
     learns = learner(config.learner)
     replay = min(config.replay, config.memory)
     plain, perturbed = learns.gradients(config.batch_size, replay)
-    bound = method(learns.method(config.method))
+    bound = method(config.method)
     return bound.gradients_per_step(clean=plain, perturbed=perturbed)

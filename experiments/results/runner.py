@@ -77,7 +77,7 @@ def share_compiled_programs(root: Path) -> None:
 
 def _train(run: Run) -> None:
     """Trains; a run whose loss is not finite is marked as diverged, other errors are raised."""
-    do = continual.main if is_lifelong(run.config) else train.run
+    do = continual.run if is_lifelong(run.config) else train.run
     try:
         do(run.config.copy_and_resolve_references().lock(), run.path, show_progress=False)
     except NotFiniteError as error:

@@ -79,7 +79,7 @@ def postponed() -> Iterator[Callable[[], Interrupted | None]]:
         arrived.append(Interrupted(signum))
         restore()
         # Not print, which may be what the signal has interrupted.
-        os.write(2, b"\nstopping after this step; a second signal stops at once\n")
+        os.write(2, b"\nstopping at the next point to resume from; a second signal stops at once\n")
 
     _set_handlers(postpone)
     try:

@@ -37,7 +37,7 @@ _PUBLISHED = {
 _ROWS: list[tuple[str | None, str]] = [
     *product((None, "er"), ("none", "sam", "multistep_sam", "lookbehind_sam")),
     ("cmaml", "none"),
-    ("lookbehind_cmaml", "none"),
+    ("lookbehind_cmaml", "sam"),
 ]
 _TABLE_7: Mapping[str, Sequence[tuple[float, ...]]] = {
     "cifar100": (
@@ -98,6 +98,8 @@ def _row(
     config = with_changes(continual.get_config(stream), {**changes, "learning_rate": rate})
     if learner in ("cmaml", "lookbehind_cmaml"):
         config.learner = spec.write(learner, arguments)
+        if method != "none":  # Algorithm 4: the outer step with the rho of the inner ones
+            config.method = spec.write(method, {"rho": arguments["rho"]})
     else:
         config.method = spec.write(method, arguments)
     if learner is None:

@@ -1,6 +1,7 @@
 """Continual runs on digits with a small network: memory, resuming, compilation, errors, results."""
 
 import json
+import os
 import signal
 from functools import partial
 
@@ -12,9 +13,13 @@ from experiments import cli
 from experiments.configs import continual
 from experiments.continual import __main__ as command
 from experiments.continual import results, setup
-from experiments.continual.train import evaluate, train
+from experiments.continual import train as stream_training
+from experiments.continual.train import evaluate, train_stream
+from experiments.results.runner import execute
+from experiments.results.runs import Run
 from experiments.training.checkpoints import Checkpoints, kept_epochs
 from experiments.training.loggers import NullLogger
+from experiments.training.metrics import NotFiniteError
 
 
 def make_config(**changes):
@@ -33,7 +38,7 @@ def run_whole(config):
     def save(state, history):
         memories.append(jax.tree.map(np.asarray, state.memory))
 
-    return run, memories, train(run, run.init(), [], NullLogger(), save)
+    return run, memories, train_stream(run, run.init(), [], NullLogger(), save)
 
 
 class Stop(Exception):
@@ -192,7 +197,8 @@ def test_glances_repeat_the_batch_and_store_it_once():
         ("er", 20, "lookbehind_sam:k=5", "ER + Lookbehind-SAM", 12),
         ("cmaml", 20, "none", "C-MAML", 11),
         ("cmaml", 20, "sam", "C-MAML + SAM", 22),
-        ("lookbehind_cmaml:k=2", 20, "none", "Lookbehind-C-MAML", 12),
+        ("lookbehind_cmaml:k=2", 20, "none", "Lookbehind-C-MAML", 6),
+        ("lookbehind_cmaml:k=2", 20, "sam", "Lookbehind-C-MAML + SAM", 12),
     ],
 )
 def test_titles_and_gradients_per_step(learner, memory, method, title, gradients):
@@ -238,6 +244,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(tmp_path):
     config.clip_norm = None
     with pytest.raises(SystemExit, match=r"the loss is .* of epoch 1.*learning_rate"):
         command.main(config, tmp_path)
+
+
+def test_a_run_that_diverges_is_marked_and_does_not_end_a_table(tmp_path):
+    config = make_config(learning_rate=1e30)
+    config.clip_norm = None
+    diverging = Run(config, tmp_path / "diverging")
+    execute([diverging])
+    assert diverging.diverged
+    with pytest.raises(NotFiniteError) as error:
+        command.run(config, tmp_path / "again", show_progress=False)
+    assert "newest checkpoint" in error.value.__notes__[0]
+
+
+def test_a_signal_stops_the_run_after_the_epoch_that_it_is_in(tmp_path, monkeypatch):
+    config = make_config(save_every=6)
+    command.run(config, tmp_path / "whole", show_progress=False)
+    train_epoch = stream_training.train_epoch
+    epochs = []
+
+    def interrupted_epoch(*arguments):
+        epochs.append(1)
+        if len(epochs) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_epoch(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_training, "train_epoch", interrupted_epoch)
+        with pytest.raises(cli.Interrupted):
+            command.run(config, tmp_path / "stopped", show_progress=False)
+    assert kept_epochs(tmp_path / "stopped" / "checkpoints") == [3]
+    command.run(config, tmp_path / "stopped", show_progress=False)
+    for name in ("continual.json", "metrics.jsonl"):
+        whole, stopped = (tmp_path / folder / name for folder in ("whole", "stopped"))
+        assert whole.read_bytes() == stopped.read_bytes()
 
 
 @pytest.mark.parametrize(

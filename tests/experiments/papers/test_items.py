@@ -9,7 +9,6 @@ import pytest
 from flax import nnx
 
 from experiments import models, papers, reproduce
-from experiments.continual.learners import learner
 from experiments.methods.optimizers import read_optimizer
 from experiments.methods.table import method
 from experiments.papers.setting import EXAMPLES
@@ -86,8 +85,7 @@ def test_models_and_methods_of_all_rows_build_and_have_a_cost(name, scale):
             assert build_model(config.model, config.dataset)
             texts |= {str(phase.method) for phase in read_phases(config)}
         elif "learner" in config:
-            bound = learner(config.learner)
-            texts.add(bound.method(config.method))
+            texts.add(config.method)
             assert (config.memory == 0) == (row.params["learner"] is None)
         else:
             texts.add(config.method)
