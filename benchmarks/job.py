@@ -1,12 +1,13 @@
 """The benchmarked training job: a stock Flax model, one batch, a jitted step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 
 from benchmarks.setups import CLASSES, IMAGE, Setup
 
@@ -20,17 +21,21 @@ class Job(NamedTuple):
       graphdef: static structure of the model.
       params: float32 weights.
       rest: other arrays of the model: running statistics of BatchNorm.
-      batch: random images and labels.
+      batch: random images and labels; or tokens, and the next ones.
+      unravel: the weights of the model from ``params``, if those are one flat array.
     """
 
     graphdef: nnx.GraphDef
-    params: nnx.State
+    params: Any
     rest: nnx.State
     batch: Batch
+    unravel: Callable[[jax.Array], Any] | None = None
 
-    def loss(self, params: nnx.State, rest: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
+    def loss(self, params: Any, rest: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
         """The training loss, and the updated statistics of BatchNorm."""
         images, labels = batch
+        if self.unravel is not None:
+            params = self.unravel(params)
         # Copied, or the new statistics would be written into ``rest``.
         model = nnx.merge(self.graphdef, params, rest, copy=True)
         losses = optax.softmax_cross_entropy_with_integer_labels(model(images), labels)
@@ -40,7 +45,7 @@ class Job(NamedTuple):
 class State(NamedTuple):
     """The training state: weights, statistics, optimizer state."""
 
-    params: nnx.State
+    params: Any
     rest: nnx.State
     opt_state: optax.OptState
 
@@ -57,6 +62,12 @@ def make_job(model: nnx.Module, setup: Setup) -> Job:
     images = jax.random.normal(images_key, (setup.batch, *IMAGE))
     labels = jax.random.randint(labels_key, (setup.batch,), 0, CLASSES)
     return Job(graphdef, params, rest, (images, labels))
+
+
+def flat(job: Job) -> Job:
+    """The same job with all weights in one array: gradients, sums and norms are single kernels."""
+    params, unravel = ravel_pytree(job.params)
+    return job._replace(params=params, unravel=unravel)
 
 
 def initial_state(job: Job, tx: optax.GradientTransformation) -> State:
@@ -77,7 +88,7 @@ def training_step(
     """A whole training step; with ``axis_name``, that of one device under ``jax.shard_map``."""
 
     def step(state: State, batch: Batch) -> State:
-        def grad_fn(params: nnx.State, i: jax.Array) -> nnx.State:
+        def grad_fn(params: Any, i: jax.Array) -> Any:
             del i  # every inner step stays on this batch
             return jax.grad(job.loss, has_aux=True)(params, state.rest, batch)[0]
 

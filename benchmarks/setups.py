@@ -56,10 +56,10 @@ class Setup(NamedTuple):
 
 LAPTOP = Setup((16, 32, 64), 1, (64, 4, 4), 32, (1, 2, 5, 20), 15, "float32")
 ACCELERATOR = Setup((64, 128, 256, 512), 2, (192, 12, 3), 128, (1, 2, 5, 20), 30, "bfloat16")
-_QUICK = Setup((8,), 1, (16, 1, 2), 8, (1, 2), 2, "float32")
+QUICK = Setup((8,), 1, (16, 1, 2), 8, (1, 2), 2, "float32")
 
 
 def choose_setup(quick: bool) -> Setup:
     """The setup for this machine: ResNet-18 in bfloat16 on an accelerator."""
     full = LAPTOP if jax.default_backend() == "cpu" else ACCELERATOR
-    return _QUICK._replace(compute=full.compute) if quick else full
+    return QUICK._replace(compute=full.compute) if quick else full

@@ -13,6 +13,7 @@ from optax_lookbehind._alpha import (
     initial_alpha,
     scheduled_alpha,
 )
+from optax_lookbehind._core import ascent
 from optax_lookbehind._core.ascent import (
     advance_state,
     ascent_step,
@@ -242,7 +243,7 @@ def lookbehind(
                 losses.append(loss)
             if direct < k:
                 inner_steps = jnp.arange(direct, k, dtype=jnp.int32)
-                carry, loss = jax.lax.scan(later_step, carry, inner_steps)
+                carry, loss = jax.lax.scan(later_step, carry, inner_steps, unroll=ascent.unroll)
                 losses.append(loss)
             _, _, delta, first, fast_state = carry
             if fast_optimizer is None:  # the device's own sums: one average for all k gradients

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_lookbehind._combinations import Combination
+from optax_lookbehind._core import ascent
 from optax_lookbehind._core.ascent import (
     advance_state,
     ascent_step,
@@ -157,7 +158,9 @@ def multistep(
                     carry, loss = inner_step(carry, jnp.int32(i))
                     losses.append(loss)
             else:
-                carry, loss = jax.lax.scan(inner_step, carry, jnp.arange(k, dtype=jnp.int32))
+                carry, loss = jax.lax.scan(
+                    inner_step, carry, jnp.arange(k, dtype=jnp.int32), unroll=ascent.unroll
+                )
                 losses.append(loss)
             p_k, g, total = carry
             # g_k, or the mean of g_1 ... g_k: Multistep-SAM of section 4.1, (i) and (ii).

@@ -14,7 +14,7 @@ SGD = optax.sgd(0.01, momentum=0.9)
 
 # Thresholds for which the run-time decision of AE-SAM always has the same outcome. With infinite
 # ones the compiler would know the outcome and remove a branch.
-_ALWAYS, _NEVER = -1e9, 1e9
+ALWAYS, NEVER = -1e9, 1e9
 
 
 def methods() -> dict[str, tuple[int, optax.GradientTransformation]]:
@@ -27,8 +27,8 @@ def methods() -> dict[str, tuple[int, optax.GradientTransformation]]:
             f"Lookbehind-SAM, k = {k}": (k + 1, ol.lookbehind_sam(k, RHO, "adaptive"))
             for k in (2, 5, 10)
         },
-        "AE-SAM, SAM used": (2, ol.ae_sam(RHO, 1000, _ALWAYS, _ALWAYS)),
-        "AE-SAM, SAM skipped": (1, ol.ae_sam(RHO, 1000, _NEVER, _NEVER)),
+        "AE-SAM, SAM used": (2, ol.ae_sam(RHO, 1000, ALWAYS, ALWAYS)),
+        "AE-SAM, SAM skipped": (1, ol.ae_sam(RHO, 1000, NEVER, NEVER)),
     }
 
 

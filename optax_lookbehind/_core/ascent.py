@@ -46,6 +46,11 @@ weights as params; to give groups of weights their own optimizers, put optax.par
 method."""
 
 
+# Inner steps in one turn of the loop: True for all. Private, for benchmarks; 1 keeps compile time
+# and memory independent of k.
+unroll: int | bool = 1
+
+
 class Gradients(NamedTuple):
     """The gradients of a training step, with the averages over devices bound to them.
 
