@@ -83,9 +83,8 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
         if multihost.is_main_process():
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
-        folder = workdir / run_dir.CHECKPOINTS
         checkpoints = stack.enter_context(
-            Checkpoints(folder, config.keep_every, pipeline.steps_per_epoch)
+            Checkpoints(workdir / run_dir.CHECKPOINTS, keep_epochs(config), pipeline.steps)
         )
         progress = checkpoints.restore(trainer.abstract_state)
         if progress is None:
@@ -99,7 +98,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             ) as logger,
             postponed() as interrupted,
         ):
-            save = every(config, checkpoints.save, pipeline.steps_per_epoch, interrupted)
+            save = every(config, checkpoints.save, pipeline.steps, interrupted)
             _, history = train(
                 trainer,
                 pipeline,
@@ -126,6 +125,12 @@ def noted(checkpoints: Checkpoints) -> Iterator[None]:
         raise
 
 
+def keep_epochs(config: ConfigDict) -> range:
+    """The numbers of finished epochs whose checkpoints are kept."""
+    every_epochs = config.keep_every or config.epochs + 1
+    return range(every_epochs, config.epochs + 1, every_epochs)
+
+
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:
     """The state before the first step."""
     load = partial(models.load_vit_checkpoint, config.pretrained) if config.pretrained else None
@@ -148,7 +153,7 @@ def make_logger(
         workdir,
         history,
         epochs=config.epochs,
-        steps_per_epoch=pipeline.steps_per_epoch,
+        steps=pipeline.steps,
         examples_per_step=pipeline.examples_per_step,
         score=score,
         unit=pipeline.unit,

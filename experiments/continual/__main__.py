@@ -10,6 +10,8 @@ command again resumes after the last finished epoch.
 """
 
 import sys
+from functools import partial
+from operator import mul
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -47,7 +49,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
 
 def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record]:
     """Trains to the end, from the newest checkpoint if there is one."""
-    with Checkpoints(workdir / run_dir.CHECKPOINTS, run.config.keep_every) as checkpoints:
+    with Checkpoints(workdir / run_dir.CHECKPOINTS, train.keep_epochs(run.config)) as checkpoints:
         progress = checkpoints.restore(lambda epochs: abstract_state(run))
         state, history = (run.init(), []) if progress is None else progress[:2]
         if history and show_progress:
@@ -57,7 +59,7 @@ def _train(run: ContinualRun, workdir: Path, show_progress: bool) -> list[Record
             _logger(run, workdir, history, show_progress) as logger,
             postponed() as interrupted,
         ):
-            save = every(run.config, checkpoints.save, interrupted=interrupted)
+            save = every(run.config, checkpoints.save, int, interrupted)
             return train_stream(run, state, history, logger, save)
 
 
@@ -66,7 +68,7 @@ def _logger(run: ContinualRun, workdir: Path, history: list[Record], show_progre
         workdir,
         history,
         epochs=run.config.epochs,
-        steps_per_epoch=round(sum(run.steps_per_epoch) / len(run.steps_per_epoch)),
+        steps=partial(mul, round(sum(run.steps_per_epoch) / len(run.steps_per_epoch))),
         examples_per_step=run.config.batch_size,
         score="accuracy",
         show_progress=show_progress,

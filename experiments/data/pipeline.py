@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count, islice
+from operator import mul
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ class Pipeline(NamedTuple):
 
     Attributes:
       info: static properties of the dataset: :class:`DatasetInfo`, or those of another task.
-      steps_per_epoch: number of batches of an epoch.
+      steps: ``(epochs) -> number of batches`` of the first so many epochs.
       examples_per_step: number of examples of a batch.
       train: ``(first_epoch, first_step=0) -> iterator over epochs of iterators over batches``,
         without end, from that step of that epoch. For a method that switches minibatches, a batch
@@ -40,7 +41,7 @@ class Pipeline(NamedTuple):
     """
 
     info: Any
-    steps_per_epoch: int
+    steps: Callable[[int], int]
     examples_per_step: int
     train: Callable[..., Iterator[Epoch]]
     evaluation: Mapping[str, Callable[[], Iterable[Batch]]]
@@ -79,7 +80,7 @@ def in_memory(
     evaluation = {name: on_devices(examples) for name, examples in eval_sets.items()}
     return Pipeline(
         info,
-        steps_per_epoch(info.num_examples, batch_size, num_minibatches),
+        partial(mul, steps_per_epoch(info.num_examples, batch_size, num_minibatches)),
         batch_size * num_minibatches,
         shuffled_epochs(dataset.train, mesh, key, batch_size, num_minibatches),
         {name: partial(iter, batches) for name, batches in evaluation.items()},
@@ -153,7 +154,7 @@ def streamed(
     eval_sets = evaluation_sets(splits.val, splits.test, eval_test)
     return Pipeline(
         info,
-        steps,
+        partial(mul, steps),
         batch_size * num_minibatches,
         train,
         {name: partial(evaluate, examples) for name, examples in eval_sets.items()},

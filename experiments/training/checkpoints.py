@@ -11,7 +11,7 @@ so that a folder with a number as its name is a whole checkpoint.
   :func:`progress_of` read only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self
@@ -50,22 +50,25 @@ class Progress(NamedTuple, Generic[State]):
 class Checkpoints:
     """The checkpoints of a run. No other run may write to their folder."""
 
-    def __init__(self, folder: Path, keep_every: int | None = None, steps_per_epoch: int = 1):
+    def __init__(
+        self,
+        folder: Path,
+        keep_epochs: Iterable[int] = (),
+        steps: Callable[[int], int] = int,
+    ):
         """Makes the folder, and removes what an interrupted run has left half-written in it.
 
         Args:
           folder: the folder.
-          keep_every: keep the checkpoint of every ``keep_every``-th epoch, in addition to the
+          keep_epochs: numbers of finished epochs whose checkpoints are kept, in addition to the
             newest two.
-          steps_per_epoch: number of steps of an epoch.
+          steps: ``(epochs) -> number of steps`` of the first so many epochs.
         """
         self._folder = folder.absolute()
-        self._steps_per_epoch = steps_per_epoch
-        self._earlier_steps = 0  # nonzero if the run began with another number of steps per epoch
+        self._steps = steps
+        self._earlier_steps = 0  # nonzero if the run began with epochs of another length
         policies = ocp.checkpoint_managers
-        kept: list[Any] = [policies.LatestN(_NUM_KEPT)]
-        if keep_every is not None:
-            kept.append(policies.EveryNSteps(keep_every * steps_per_epoch))
+        kept = [policies.LatestN(_NUM_KEPT), policies.CustomSteps([*map(steps, keep_epochs)])]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(kept),
             cleanup_tmp_directories=True,
@@ -86,8 +89,9 @@ class Checkpoints:
 
         When this returns, the arrays have been copied, so that the next step may reuse them.
         """
-        about = {"epochs": history, "steps_per_epoch": self._steps_per_epoch}
+        about: dict[str, Any] = {"epochs": history}
         if step_metrics:
+            about["steps_per_epoch"] = _length(self._steps, len(history))
             about["step_metrics"] = steps_to_json(step_metrics)
         self._manager.save(
             self._number(history, step_metrics),
@@ -102,7 +106,7 @@ class Checkpoints:
 
         Newer ones, which are damaged, are deleted: the run is going to write them again.
         """
-        newest = read_newest(self._folder, abstract_state_fn, self._steps_per_epoch)
+        newest = read_newest(self._folder, abstract_state_fn, self._steps)
         if newest is None:
             return None
         number, progress = newest
@@ -118,12 +122,13 @@ class Checkpoints:
         return str(self._folder / str(numbers[-1])) if numbers else "none"
 
     def _number(self, history: Sequence[Record], step_metrics: Sequence[Metrics]) -> int:
-        steps = len(history) * self._steps_per_epoch + len(step_metrics)
-        return self._earlier_steps + steps
+        return self._earlier_steps + self._steps(len(history)) + len(step_metrics)
 
 
 def read_newest(
-    folder: Path, abstract_state_fn: Callable[[int], State], steps_per_epoch: int | None = None
+    folder: Path,
+    abstract_state_fn: Callable[[int], State],
+    steps: Callable[[int], int] | None = None,
 ) -> tuple[int, Progress[State]] | None:
     """Reads the newest readable checkpoint, with a warning for each newer, damaged one.
 
@@ -131,7 +136,8 @@ def read_newest(
       folder: folder of the checkpoints.
       abstract_state_fn: ``(num_epochs) -> state``, shapes, types and shardings of the state in the
         last of that many epochs.
-      steps_per_epoch: number of steps of an epoch, where training is to go on within one.
+      steps: ``(epochs) -> number of steps`` of the first so many epochs, where training is to go
+        on within one.
 
     Returns:
       Number of training steps and progress; None if there is no checkpoint.
@@ -143,7 +149,7 @@ def read_newest(
     for number in reversed(numbers):
         path, progress = folder.absolute() / str(number), None
         try:
-            progress = _read(path, abstract_state_fn, steps_per_epoch)
+            progress = _read(path, abstract_state_fn, steps)
         except Exception as error:  # whatever Orbax and the libraries below it raise for a file
             reason = " ".join(str(error).split())[:_MAX_LENGTH] or type(error).__name__
             logging.warning("Checkpoint %s cannot be read: %s", path, reason)
@@ -191,15 +197,14 @@ def progress_of(folder: Path, epochs: int) -> str:
 
 
 def _read(
-    path: Path, abstract_state_fn: Callable[[int], State], steps_per_epoch: int | None
+    path: Path, abstract_state_fn: Callable[[int], State], steps: Callable[[int], int] | None
 ) -> Progress[State]:
     about = _read_about(path)
     history, step_metrics = about["epochs"], _step_metrics(about)
-    if step_metrics and steps_per_epoch not in (None, about["steps_per_epoch"]):
-        # Batches by tokens, for instance, divided among another number of devices.
-        raise ValueError(
-            f"its epochs have {about['steps_per_epoch']} steps, those of this run {steps_per_epoch}"
-        )
+    if step_metrics and steps is not None:
+        theirs, ours = about["steps_per_epoch"], _length(steps, len(history))
+        if theirs != ours:  # batches by tokens, for instance, divided among other devices
+            raise ValueError(f"its epochs have {theirs} steps, those of this run {ours}")
     abstract_state = abstract_state_fn(len(history) + bool(step_metrics))
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         state = reader.restore(path / "state", args=ocp.args.StandardRestore(abstract_state))
@@ -232,6 +237,11 @@ def _abouts(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         path = folder.absolute() / str(number)
         with suppress(OSError, ValueError):
             yield path, _read_about(path)
+
+
+def _length(steps: Callable[[int], int], epoch: int) -> int:
+    """Number of steps of an epoch, counted from 0."""
+    return steps(epoch + 1) - steps(epoch)
 
 
 def _position(epochs: int, steps: int, of: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -81,7 +81,7 @@ class RunLogger(NullLogger):
         history: Sequence[Record],
         *,
         epochs: int,
-        steps_per_epoch: int,
+        steps: Callable[[int], int],
         examples_per_step: int,
         score: str,
         unit: str = "images",
@@ -93,7 +93,7 @@ class RunLogger(NullLogger):
           workdir: the folder.
           history: metrics of the epochs before.
           epochs: number of epochs of the whole run.
-          steps_per_epoch: number of steps of an epoch.
+          steps: ``(epochs) -> number of steps`` of the first so many epochs.
           examples_per_step: number of examples of a step.
           score: name of the metric to show next to the loss.
           unit: name of the examples.
@@ -105,7 +105,7 @@ class RunLogger(NullLogger):
         self._shown = tuple(dict.fromkeys(["train_loss", *scores]))  # once if the score is the loss
         self._title = ""
         self._step_examples = examples_per_step
-        self._epoch_examples = steps_per_epoch * examples_per_step
+        self._steps = steps
         # What was logged after the checkpoint will be logged again.
         run_dir.write_lines(workdir / run_dir.METRICS, history)
         timing = workdir / run_dir.TIMING
@@ -117,8 +117,8 @@ class RunLogger(NullLogger):
         on_terminal = sys.stderr.isatty()
         self._prints_lines = show_progress and not on_terminal
         self._bar = tqdm(
-            total=epochs * self._epoch_examples,
-            initial=done * self._epoch_examples,
+            total=self._examples(epochs),
+            initial=self._examples(done),
             unit=f" {unit}",
             unit_scale=True,
             dynamic_ncols=True,
@@ -136,7 +136,7 @@ class RunLogger(NullLogger):
         """Shows that the step is being compiled."""
         self._epoch, self._title, self._started = epoch, title, time.perf_counter()
         self._done_examples = first_step * self._step_examples
-        self._bar.update((epoch - 1) * self._epoch_examples + self._done_examples - self._bar.n)
+        self._bar.update(self._examples(epoch - 1) + self._done_examples - self._bar.n)
         if compiles:
             self._bar.set_description(f"{title}, compiling")
             self._print(f"{title}: compiling")
@@ -166,15 +166,19 @@ class RunLogger(NullLogger):
                 self._events.add_scalar(name, value, self._epoch)
         self._events.flush()
         self._show(record)
-        self._bar.update(self._epoch * self._epoch_examples - self._bar.n)
+        self._bar.update(self._examples(self._epoch) - self._bar.n)
         shown = [f"{METRICS[k].label} {METRICS[k].text(record[k])}" for k in self._in(record)]
         rate = f"{self._rate():,} {self._unit}/s"
         self._print(", ".join([self._heading(), *shown, f"{seconds:.1f} s", rate]))
 
+    def _examples(self, epochs: int) -> int:
+        return self._steps(epochs) * self._step_examples
+
     def _rate(self) -> int:
         """Examples per second of training alone: without compilation and evaluation."""
         seconds = self._steps_ended - self._first_step
-        examples = self._epoch_examples - self._done_examples - self._step_examples
+        examples = self._examples(self._epoch) - self._examples(self._epoch - 1)
+        examples -= self._done_examples + self._step_examples
         if not examples:  # a single step: its compilation counts, too
             seconds, examples = self._steps_ended - self._started, self._step_examples
         return round(examples / seconds)

@@ -73,7 +73,7 @@ def train(
         phase = trainer.phase(epoch)
         is_switched = epoch == phase.start > 0
         if is_switched and not step_metrics:  # otherwise it was, before the checkpoint
-            state = phase.enter(state, epoch * pipeline.steps_per_epoch)
+            state = phase.enter(state, pipeline.steps(epoch))
         compiles = epoch == first or is_switched
         logger.start_epoch(epoch + 1, phase.title, compiles, first_step=len(step_metrics))
         state, step_metrics = train_epoch(

@@ -11,7 +11,7 @@ from experiments.training.state import Metrics, State
 def every(
     config: ConfigDict,
     save: Callable[..., None],
-    steps_per_epoch: int | None = None,
+    steps: Callable[[int], int],
     interrupted: Callable[[], BaseException | None] = lambda: None,
 ) -> Callable[..., None]:
     """Saves after each ``save_every``-th epoch, ``save_every_steps``-th step and the last epoch.
@@ -19,7 +19,7 @@ def every(
     Args:
       config: the config with these keys.
       save: ``(state, history, step_metrics) -> None``.
-      steps_per_epoch: number of steps of an epoch, for checkpoints within one.
+      steps: ``(epochs) -> number of steps`` of the first so many epochs.
       interrupted: returns an exception if the run is to stop, which is raised after a checkpoint.
 
     Returns:
@@ -28,22 +28,22 @@ def every(
       finite.
     """
 
-    def is_due(history: list[Record], steps: int) -> bool:
+    def is_due(history: list[Record], step: int) -> bool:
         epochs, is_last = len(history), is_finished(history, config.epochs)
-        if steps == 0 and (epochs % config.save_every == 0 or is_last):
+        if step == 0 and (epochs % config.save_every == 0 or is_last):
             return True
-        if config.save_every_steps is None or steps_per_epoch is None:
+        if config.save_every_steps is None:
             return False
-        return (epochs * steps_per_epoch + steps) % config.save_every_steps == 0
+        return (steps(epochs) + step) % config.save_every_steps == 0
 
     def save_some(
         state: State, history: list[Record], step_metrics: Sequence[Metrics] = ()
     ) -> None:
-        epochs, steps = len(history), len(step_metrics)
-        if steps == steps_per_epoch:
+        epochs, step = len(history), len(step_metrics)
+        if step and steps(epochs) + step == steps(epochs + 1):
             return  # the epoch has yet to be evaluated
         interruption = interrupted()
-        if interruption is not None or is_due(history, steps):
+        if interruption is not None or is_due(history, step):
             check_finite(epochs + 1, step_metrics)
             save(state, history, step_metrics)
         if interruption is not None:

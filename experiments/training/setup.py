@@ -33,7 +33,8 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[Trainer, Pip
     num_minibatches = phases[0].method.minibatches  # the same in all phases
     task, pipeline = make_task(config, mesh, num_minibatches)
     _check_patience(config, pipeline)
-    trainer = make_trainer(config, task, pipeline.steps_per_epoch, phases, base, parts, mesh)
+    total_steps = pipeline.steps(config.epochs)
+    trainer = make_trainer(config, task, total_steps, phases, base, parts, mesh)
     return trainer, pipeline
 
 

@@ -90,7 +90,7 @@ class Trainer(NamedTuple):
 def make_trainer(
     config: ConfigDict,
     task: Task,
-    steps_per_epoch: int,
+    total_steps: int,
     phases: Sequence[MethodPhase],
     base: BaseOptimizer,
     parts: Parts,
@@ -101,14 +101,14 @@ def make_trainer(
     Args:
       config: with ``epochs``, ``seed``, ``shard_weights``, ``skip_nonfinite`` and ``patience``.
       task: model, loss and evaluation.
-      steps_per_epoch: number of training steps of an epoch.
+      total_steps: number of training steps of the run.
       phases: the methods.
       base: the base optimizer.
       parts: the independently perturbed parts of a batch.
       mesh: the devices.
     """
     graphdef = nnx.graphdef(nnx.eval_shape(task.make_model, jax.random.key(0)))
-    shard_weights, total_steps = config.shard_weights, config.epochs * steps_per_epoch
+    shard_weights = config.shard_weights
     sharding = partial(state_sharding, mesh, shard_weights)
     keeps_best = config.patience is not None
 

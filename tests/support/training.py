@@ -27,7 +27,7 @@ def assert_epochs_continue_within(pipeline):
     list(next(whole))  # streamed epochs are parts of one stream
     for first in (1, 0):
         batches = list(next(whole))
-        assert len(batches) == pipeline.steps_per_epoch > 1
+        assert len(batches) == pipeline.steps(1) > 1
         jax.tree.map(np.testing.assert_array_equal, list(next(resumed)), batches[first:])
 
 

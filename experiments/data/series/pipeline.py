@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from operator import mul
 from typing import Any, NamedTuple
 
 import jax
@@ -88,7 +89,7 @@ def series_pipeline(
 
     return Pipeline(
         SeriesInfo(number, parts.values.shape[1]),
-        steps,
+        partial(mul, steps),
         batch_size * num_minibatches,
         train,
         {

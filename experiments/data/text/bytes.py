@@ -1,6 +1,7 @@
 """Plain text as bytes: the embedded documentation of Python, or any file."""
 
 from functools import partial
+from operator import mul
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import NamedTuple
@@ -97,7 +98,7 @@ def byte_pipeline(
     ]
     return Pipeline(
         ByteInfo(number, length),
-        steps_per_epoch(number, batch_size, num_minibatches),
+        partial(mul, steps_per_epoch(number, batch_size, num_minibatches)),
         batch_size * num_minibatches * length,
         shuffled_epochs(windows.train, mesh, key, batch_size, num_minibatches),
         {"test": partial(iter, test)},

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count, islice
 from math import lcm
+from operator import mul
 from typing import NamedTuple
 
 import jax
@@ -94,7 +95,7 @@ def text_pipeline(
     }
     return Pipeline(
         TextInfo(num_examples, len(source) - num_examples, subwords.size),
-        steps,
+        partial(mul, steps),
         num_tokens // steps,
         train,
         {name: partial(iter, batches) for name, batches in evaluation.items()},

@@ -54,7 +54,7 @@ def _propose(config: ConfigDict) -> sharpness.RhoProposal:
     trainer, pipeline = make_run(config, mesh)
     state = initial_state(config, trainer)
     batches = chain.from_iterable(pipeline.train(0))
-    for batch in islice(batches, pipeline.steps_per_epoch):
+    for batch in islice(batches, pipeline.steps(1)):
         state, _ = trainer.phases[0].step(state, batch)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *islice(batches, MINIBATCHES))
     task, _ = make_task(config, mesh, 1)

@@ -34,7 +34,7 @@ def test_a_step_has_its_minibatches_and_an_epoch_repeats_no_example(minibatches,
         stacked = (minibatches, 4) if minibatches > 1 else (4,)
         assert labels.shape == (steps, *stacked)
         assert len(np.unique(labels)) == labels.size
-    assert (pipe.steps_per_epoch, pipe.examples_per_step) == (steps, 4 * minibatches)
+    assert (pipe.steps(1), pipe.examples_per_step) == (steps, 4 * minibatches)
 
 
 def test_an_epoch_depends_on_its_number_only():

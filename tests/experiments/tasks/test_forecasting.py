@@ -156,4 +156,4 @@ def test_a_folder_has_a_file_for_each_dataset(config, tmp_path):
 def test_without_a_file_there_is_a_series_of_the_published_size():
     _, pipeline = make_forecasting(forecasting.get_config(), make_mesh(1), jax.random.key(0), 1)
     assert pipeline.info.num_examples == 8033
-    assert pipeline.steps_per_epoch == 251
+    assert pipeline.steps(1) == 251

@@ -1,6 +1,8 @@
 """Checkpoints: what is kept, what is read back, and what happens to damaged ones."""
 
 import shutil
+from functools import partial
+from operator import mul
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +22,7 @@ from experiments.training.checkpoints import (
 )
 from tests.support.checkpoint_folders import empty_arrays
 
-STEPS = 5  # of an epoch
+STEPS = partial(mul, 5)  # of so many epochs
 
 
 class State(NamedTuple):
@@ -51,7 +53,7 @@ def abstract(epochs):
 def saved(tmp_path_factory):
     """A folder with the checkpoints of epochs 1, 2 and 3."""
     folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    with Checkpoints(folder, keep_every=1, steps_per_epoch=STEPS) as checkpoints:
+    with Checkpoints(folder, keep_epochs=(1, 2, 3), steps=STEPS) as checkpoints:
         for epochs in (1, 2, 3):
             checkpoints.save(state_after(epochs), history_of(epochs))
     return folder
@@ -77,9 +79,9 @@ def assert_is_epoch(progress, epochs):
     )
 
 
-def resume_and_save(folder, expected, steps_per_epoch=STEPS):
+def resume_and_save(folder, expected, steps=STEPS):
     """Restores, expecting this many epochs, and writes the next checkpoint."""
-    with Checkpoints(folder, steps_per_epoch=steps_per_epoch) as checkpoints:
+    with Checkpoints(folder, steps=steps) as checkpoints:
         assert_is_epoch(checkpoints.restore(abstract), expected)
         checkpoints.save(state_after(expected + 1), history_of(expected + 1))
     _, progress = read_newest(folder, abstract)
@@ -93,10 +95,19 @@ def test_checkpoints_are_named_after_their_steps(folder):
 
 
 def test_the_newest_two_are_kept_and_every_nth_epoch(tmp_path):
-    with Checkpoints(tmp_path, keep_every=2, steps_per_epoch=STEPS) as checkpoints:
+    with Checkpoints(tmp_path, keep_epochs=(2, 4), steps=STEPS) as checkpoints:
         for epochs in range(1, 6):
             checkpoints.save(state_after(epochs), history_of(epochs))
     assert kept_epochs(tmp_path) == [2, 4, 5]
+
+
+def test_epochs_may_differ_in_length(tmp_path):
+    with Checkpoints(tmp_path, keep_epochs=(1,), steps=[0, 3, 10, 12, 20].__getitem__) as saved:
+        for epochs in (1, 2, 3):
+            saved.save(state_after(epochs), history_of(epochs))
+        saved.save(state_after(4), history_of(3), [{"loss": np.float32(1)}] * 2)
+    assert names(tmp_path) == {"3", "12", "14"}
+    assert kept_epochs(tmp_path) == [1, 3]
 
 
 def test_the_newest_one_is_restored_and_the_next_one_saved(folder):
@@ -154,7 +165,7 @@ def test_what_a_killed_run_has_left_half_written_is_removed(folder):
 
 def test_one_within_an_epoch_keeps_the_metrics_of_its_steps(tmp_path, caplog):
     steps = [{"loss": np.float32(1 / n), "skipped": np.bool_(n == 2)} for n in (1, 2, 3)]
-    with Checkpoints(tmp_path, steps_per_epoch=STEPS) as checkpoints:
+    with Checkpoints(tmp_path, steps=STEPS) as checkpoints:
         checkpoints.save(state_after(1), history_of(1))
         checkpoints.save(state_after(2), history_of(1), steps)
     assert names(tmp_path) == {"5", "8"}
@@ -165,11 +176,11 @@ def test_one_within_an_epoch_keeps_the_metrics_of_its_steps(tmp_path, caplog):
     assert progress.step_metrics[2]["loss"].dtype == np.float32
     np.testing.assert_array_equal(progress.state.params["w"], np.full((3, 4), 2))
     # Steps of epochs of another length are others.
-    _, progress = read_newest(tmp_path, abstract, steps_per_epoch=6)
+    _, progress = read_newest(tmp_path, abstract, partial(mul, 6))
     assert_is_epoch(progress, 1)
     assert "its epochs have 5 steps, those of this run 6" in caplog.text
 
 
 def test_a_run_goes_on_with_epochs_of_another_length(folder):
-    resume_and_save(folder, expected=3, steps_per_epoch=2)
+    resume_and_save(folder, expected=3, steps=partial(mul, 2))
     assert names(folder) == {"15", "17"}

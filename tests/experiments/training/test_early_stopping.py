@@ -39,7 +39,7 @@ def run(scores, patience, eval_every=1):
         sharding=None,
     )
     pipeline = Pipeline(
-        None, 1, 1, lambda *_: iter([[0]] * EPOCHS), {"val": lambda: [0], "test": lambda: [0]}
+        None, int, 1, lambda *_: iter([[0]] * EPOCHS), {"val": lambda: [0], "test": lambda: [0]}
     )
     state = TrainState(jnp.zeros(()), None, None, None)
     state = state._replace(best=state)

@@ -17,7 +17,7 @@ def metrics(epoch):
 
 def log(path, config, epochs, history=()):
     path.mkdir(exist_ok=True)
-    sizes = {"epochs": config.epochs, "steps_per_epoch": 3, "examples_per_step": 128}
+    sizes = {"epochs": config.epochs, "steps": lambda n: 3 * n, "examples_per_step": 128}
     with RunLogger(path, list(history), **sizes, score="accuracy") as writer:
         for epoch in range(len(history) + 1, epochs + 1):
             writer.start_epoch(epoch, "SAM", compiles=epoch == len(history) + 1)
@@ -85,7 +85,7 @@ def test_without_a_terminal_each_epoch_is_a_line(config, tmp_path, capsys):
 def test_the_rate_is_that_of_training_alone(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    sizes = {"epochs": 2, "steps_per_epoch": 5, "examples_per_step": 10}
+    sizes = {"epochs": 2, "steps": lambda n: 5 * n, "examples_per_step": 10}
     with RunLogger(tmp_path, [], **sizes, score="accuracy", show_progress=False) as writer:
         writer.start_epoch(1, "SAM")
         clock[0] += 100  # compiling

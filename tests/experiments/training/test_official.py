@@ -81,7 +81,9 @@ def test_steps_are_those_of_the_official_loop(config, dataset, golden):
     mesh = make_mesh(1)
     task = classification_task(config, info_of(dataset))
     methods = (read_phases(config), read_optimizer(config), Parts())
-    trainer = make_trainer(config, task, len(dataset.train.labels) // 8, *methods, mesh)
+    trainer = make_trainer(
+        config, task, config.epochs * len(dataset.train.labels) // 8, *methods, mesh
+    )
     state = trainer.init(jax.random.key(0))
     nnx.replace_by_pure_dict(state.params, ours(golden["start"]))
     for rows in golden["rows"]:

@@ -8,6 +8,10 @@ from experiments.training.metrics import NotFiniteError
 from experiments.training.save_schedule import every
 
 
+def steps(epochs):
+    return 4 * epochs
+
+
 @pytest.mark.parametrize(
     ("save_every_steps", "expected"),
     [
@@ -20,10 +24,10 @@ def test_checkpoints_are_saved_at_intervals_and_after_the_last_epoch(save_every_
     saved = []
     config = digits.get_config()
     config.update(epochs=8, save_every=3, save_every_steps=save_every_steps)
-    save = every(config, lambda _, *metrics: saved.append(tuple(map(len, metrics))), 4)
+    save = every(config, lambda _, *metrics: saved.append(tuple(map(len, metrics))), steps)
     for epochs in range(8):
-        for steps in range(1, 5):
-            save(None, [{}] * epochs, [{"loss": np.float32(1)}] * steps)
+        for step in range(1, 5):
+            save(None, [{}] * epochs, [{"loss": np.float32(1)}] * step)
         save(None, [{}] * (epochs + 1), ())
     assert saved == expected
 
@@ -33,15 +37,15 @@ def test_an_interrupted_run_saves_a_checkpoint_where_it_can_resume():
     save = every(
         digits.get_config(),
         lambda _, *metrics: saved.append(tuple(map(len, metrics))),
-        steps_per_epoch=4,
+        steps,
         interrupted=lambda: stop[0] if stop else None,
     )
-    steps = [{"loss": np.float32(1)}] * 4
-    save(None, [], steps[:1])
+    metrics = [{"loss": np.float32(1)}] * 4
+    save(None, [], metrics[:1])
     stop.append(KeyboardInterrupt())
-    save(None, [], steps)  # the epoch has yet to be evaluated
+    save(None, [], metrics)  # the epoch has yet to be evaluated
     assert saved == []
-    for history, done in [([{}], ()), ([{}], steps[:2])]:
+    for history, done in [([{}], ()), ([{}], metrics[:2])]:
         with pytest.raises(KeyboardInterrupt):
             save(None, history, done)
     assert saved == [(1, 0), (1, 2)]
@@ -50,6 +54,6 @@ def test_an_interrupted_run_saves_a_checkpoint_where_it_can_resume():
 def test_none_is_saved_after_a_loss_that_is_not_finite():
     config = digits.get_config()
     config.save_every_steps = 2
-    save = every(config, lambda *_: pytest.fail("saved"), 4)
+    save = every(config, lambda *_: pytest.fail("saved"), steps)
     with pytest.raises(NotFiniteError, match="nan at step 2 of epoch 3"):
         save(None, [{}] * 2, [{"loss": np.float32(1)}, {"loss": np.float32(np.nan)}])

@@ -85,7 +85,7 @@ def test_inner_steps_switch_minibatches_and_learning_rates(config, fast_optimize
         return task.loss(model, minibatch, None)[0]
 
     inside = fast_optimizer == "true"
-    updates = 2 * pipeline.steps_per_epoch * (k if inside else 1)  # of the optimizer, in two epochs
+    updates = pipeline.steps(2) * (k if inside else 1)  # of the optimizer, in two epochs
     params, fast = state.params, state.params
     for i in range(k):
         rate = config.learning_rate / 2 * (1 + np.cos(np.pi * (i if inside else 0) / updates))
