@@ -62,7 +62,6 @@ COMMANDS = {
     "experiments.analyze": "measures how flat the minima of finished runs are",
     "experiments.reproduce": "makes tables and figures of both papers",
     "experiments.translate": "translates text with a trained Transformer",
-    "experiments.continual": "learns a stream of tasks, and measures how much is forgotten",
     "experiments.demo": "compares the methods on scikit-learn's digits",
 }
 

@@ -10,7 +10,7 @@ resumes from the newest checkpoint.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,11 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import cli, models
+from experiments.continual import results
 from experiments.data.pipeline import Pipeline
 from experiments.parallel import multihost
 from experiments.storage.lock import only_writer
+from experiments.tasks.continual.learners import is_lifelong
 from experiments.training import run_dir
 from experiments.training.checkpoints import Checkpoints, Progress
 from experiments.training.interrupts import postponed
@@ -44,13 +46,6 @@ from experiments.training.trainer import Trainer
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
     """Calls :func:`run`, and ends the program with one line where it raises an error."""
-    command(run, config, workdir, show_progress)
-
-
-def command(
-    run: Callable[..., list[Record]], config: ConfigDict, workdir: Path | None, show_progress: bool
-) -> None:
-    """Calls ``run``, and ends the program with one line where it raises an error."""
     with cli.user_errors():
         workdir = workdir or run_dir.default_workdir(config)
         with cli.resumable(workdir, config.epochs):
@@ -84,7 +79,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
             stack.enter_context(only_writer(workdir))
             run_dir.write_config(workdir, config)
         checkpoints = stack.enter_context(
-            Checkpoints(workdir / run_dir.CHECKPOINTS, keep_epochs(config), pipeline.steps)
+            Checkpoints(workdir / run_dir.CHECKPOINTS, _keep_epochs(config), pipeline.steps)
         )
         progress = checkpoints.restore(trainer.abstract_state)
         if progress is None:
@@ -92,7 +87,7 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
         elif multihost.is_main_process() and show_progress:
             print(f"Resuming after {progress}.", file=sys.stderr)
         with (
-            noted(checkpoints),
+            _noted(checkpoints),
             make_logger(
                 config, workdir, pipeline, trainer.score, progress.history, show_progress
             ) as logger,
@@ -103,20 +98,23 @@ def run(config: ConfigDict, workdir: Path, *, show_progress: bool = True) -> lis
                 trainer,
                 pipeline,
                 *progress,
-                eval_every=config.eval_every,
+                eval_every=config.epochs_per_task if is_lifelong(config) else config.eval_every,
                 patience=config.patience,
                 logger=logger,
                 save=save,
             )
+        if is_lifelong(config) and multihost.is_main_process():
+            results.write(config, pipeline, history, workdir)
     if multihost.is_main_process() and show_progress:
-        print(summary(trainer, history, workdir))
+        is_stream = is_lifelong(config)
+        print(results.summary(workdir) if is_stream else summary(trainer, history, workdir))
         for _, method in read_phases(config):
             print(f"  {method.setting(config.optimizer, config.learning_rate)}")
     return history
 
 
 @contextmanager
-def noted(checkpoints: Checkpoints) -> Iterator[None]:
+def _noted(checkpoints: Checkpoints) -> Iterator[None]:
     """Adds the newest checkpoint, and advice, to an error of the training itself."""
     try:
         yield
@@ -125,7 +123,7 @@ def noted(checkpoints: Checkpoints) -> Iterator[None]:
         raise
 
 
-def keep_epochs(config: ConfigDict) -> range:
+def _keep_epochs(config: ConfigDict) -> range:
     """The numbers of finished epochs whose checkpoints are kept."""
     every_epochs = config.keep_every or config.epochs + 1
     return range(every_epochs, config.epochs + 1, every_epochs)

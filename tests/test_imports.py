@@ -43,7 +43,7 @@ EXPERIMENTS = [
     ["training"],
     ["continual"],
     ["cli"],
-    ["train", "continual.__main__"],
+    ["train"],
     ["results"],
     ["papers"],
     ["analyze", "demo", "predict", "reproduce", "translate"],

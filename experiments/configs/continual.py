@@ -55,7 +55,7 @@ def get_config(stream: str = "digits") -> ConfigDict:
     config.brightness = 0.0  # with augment: images times U(1 - brightness, 1 + brightness)
 
     config.learner = "er"  # er, cmaml or lookbehind_cmaml, with arguments as methods have them:
-    # name:key=value,... of experiments/continual/learners.py
+    # name:key=value,... of experiments/tasks/continual/learners.py; or joint: all tasks at once
     config.memory = 0  # capacity of the replay memory, of all tasks together; 0: no replay
     config.replay = 10  # replayed examples of a step, in addition to the batch
     config.store = "first_epoch"  # or "every_epoch": when a task's batches are stored in the memory

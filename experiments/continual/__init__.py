@@ -1,1 +1,1 @@
-"""Continual learning: task streams, replay, C-MAML and Lookbehind-C-MAML, forgetting."""
+"""Lifelong learning: what is written at the end of a run: scores, figures."""

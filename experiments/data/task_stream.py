@@ -5,13 +5,18 @@ Labels are renumbered by their position in the class order, so that they carry t
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from experiments.data.dataset import Dataset, Examples
-from experiments.data.pipeline import evaluation_sets, steps_per_epoch
+from experiments.data.dataset import Array, Dataset, Examples
+from experiments.data.pipeline import Pipeline, evaluation_sets, padded_batches, steps_per_epoch
+from experiments.parallel.mesh import replicated
 
 
 class TaskStream(NamedTuple):
@@ -132,3 +137,75 @@ def _check(dataset: Dataset, tasks: int, classes_per_task: int) -> None:
             f"tasks * classes_per_task must be at most {dataset.num_classes}, the number of "
             f"classes, got {tasks} * {classes_per_task}."
         )
+
+
+class StreamBatch(NamedTuple):
+    """A batch of the current task.
+
+    Attributes:
+      examples: images and labels.
+      number: number of the step within the run, from 0, int32.
+      store: whether to offer the examples to the memory after the step.
+    """
+
+    examples: Examples
+    number: Array
+    store: Array
+
+
+def split_name(split: str, task: int) -> str:
+    """Name of the evaluation on a task, from 0, and prefix of its metrics: ``test_task01``."""
+    return f"{split}_task{task + 1:02d}"
+
+
+def stream_pipeline(
+    stream: TaskStream,
+    mesh: Mesh,
+    seed: int,
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    epochs_per_task: int,
+    glances: int = 1,
+    stores: Callable[[int], bool] = lambda epoch: True,
+) -> Pipeline:
+    """Returns a pipeline of :class:`StreamBatch`: some epochs of each task, then of the next.
+
+    Args:
+      stream: the tasks.
+      mesh: the devices, each of which gets the whole batches.
+      seed: decides the order of the examples.
+      batch_size: number of examples of a batch; a partial batch of an epoch is dropped.
+      eval_batch_size: the same for evaluation, where the last batch is padded.
+      epochs_per_task: number of epochs of each task.
+      glances: number of steps in a row on the same batch, the last of which stores it.
+      stores: ``(epoch of the task) -> whether its batches are stored``.
+    """
+    sharding = replicated(mesh)
+    lengths = [steps_per_epoch(len(task.labels), batch_size) * glances for task in stream.train]
+    steps = [0, *accumulate(length for length in lengths for _ in range(epochs_per_task))]
+
+    def batches(epoch: int, first_step: int) -> Iterator[StreamBatch]:
+        task, task_epoch = divmod(epoch, epochs_per_task)
+        examples, stored = stream.train[task], stores(task_epoch)
+        rows = epoch_rows(seed, task, task_epoch, len(examples.labels), batch_size)
+        for step in range(first_step, lengths[task]):
+            batch = Examples(*(x[rows[step // glances]] for x in examples))
+            number, is_last_glance = np.int32(steps[epoch] + step), (step + 1) % glances == 0
+            store = np.bool_(stored and is_last_glance)
+            yield jax.device_put(StreamBatch(batch, number, store), sharding)
+
+    def train(first_epoch: int, first_step: int = 0) -> Iterator[Iterator[StreamBatch]]:
+        for epoch in range(first_epoch, len(steps) - 1):
+            yield batches(epoch, first_step)
+            first_step = 0
+
+    def evaluate(examples: Examples, size: int) -> Iterator[Examples]:
+        return (jax.device_put(batch, sharding) for batch in padded_batches(examples, size))
+
+    evaluation = {}
+    for split, tasks in stream.evaluation.items():
+        size = min(eval_batch_size, max(len(examples.labels) for examples in tasks))
+        for task, examples in enumerate(tasks):
+            evaluation[split_name(split, task)] = partial(evaluate, examples, size)
+    return Pipeline(stream, steps.__getitem__, batch_size, train, evaluation)

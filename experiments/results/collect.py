@@ -12,8 +12,9 @@ from experiments.results.item import Item, Result, ResultRow, derive, evaluate
 from experiments.results.measuring import Measurement
 from experiments.results.metrics import FinishedRun
 from experiments.results.row import Row
-from experiments.results.runs import Run, is_lifelong, run_of
+from experiments.results.runs import Run, run_of
 from experiments.results.table import concatenate
+from experiments.tasks.continual.learners import is_lifelong
 
 
 class Plan(NamedTuple):

@@ -8,9 +8,8 @@ from typing import Protocol, TypeVar
 import jax
 
 from experiments import train
-from experiments.continual import __main__ as continual
 from experiments.results.progress import Progress
-from experiments.results.runs import DIVERGED, Run, is_lifelong
+from experiments.results.runs import DIVERGED, Run
 from experiments.storage.lock import try_lock
 from experiments.training import run_dir
 from experiments.training.metrics import NotFiniteError
@@ -77,8 +76,7 @@ def share_compiled_programs(root: Path) -> None:
 
 def _train(run: Run) -> None:
     """Trains; a run whose loss is not finite is marked as diverged, other errors are raised."""
-    do = continual.run if is_lifelong(run.config) else train.run
     try:
-        do(run.config.copy_and_resolve_references().lock(), run.path, show_progress=False)
+        train.run(run.config.copy_and_resolve_references().lock(), run.path, show_progress=False)
     except NotFiniteError as error:
         run_dir.write_lines(run.path / DIVERGED, [{"message": str(error)}])

@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments.configs import base, continual, forecasting, translation
+from experiments.continual.results import RESULT
 from experiments.methods.table import method
 from experiments.results.cost import gradients
 from experiments.results.metrics import FinishedRun
 from experiments.results.table import Table
+from experiments.tasks.continual.learners import is_lifelong
 from experiments.training import run_dir
 from experiments.training.checkpoints import kept_epochs, read_history
 from experiments.training.metrics import is_finished
 
 DIVERGED = "diverged.json"  # written in place of results if the loss is not finite
-_SCORES = "continual.json"  # of lifelong learning, at the end of a run
 # Setups with keys that base.py does not have, by task.
 _SETUPS: Mapping[str, ModuleType] = {
     "forecasting": forecasting,
@@ -59,7 +60,7 @@ class Run(NamedTuple):
         if timing.exists():
             seconds = {line["epoch"]: line for line in run_dir.read_lines(timing)}
             history = [{**line, **seconds.get(line["epoch"], {})} for line in history]
-        final = run_dir.read_json(self.path / _SCORES) if is_lifelong(self.config) else history[-1]
+        final = run_dir.read_json(self.path / RESULT) if is_lifelong(self.config) else history[-1]
         return FinishedRun(self.config, history, final, measures)
 
     def command_line(self) -> str:
@@ -71,9 +72,8 @@ class Run(NamedTuple):
             for key, value in sorted(mine.items())
             if value != default[key]
         ]
-        module = "experiments.continual" if setup is continual else "experiments.train"
         file = f"experiments/configs/{setup.__name__.rpartition('.')[2]}.py"
-        words = ["python", "-m", module, f"--config={file}", *flags]
+        words = ["python", "-m", "experiments.train", f"--config={file}", *flags]
         return shlex.join([*words, f"--workdir={self.path}"])
 
 
@@ -109,16 +109,11 @@ def run_of(
     return Run(config, root / run_dir.run_name(config), size)
 
 
-def is_lifelong(config: ConfigDict) -> bool:
-    """Whether the run learns a stream of tasks."""
-    return "learner" in config
-
-
 def _is_finished(path: Path, config: ConfigDict) -> bool:
     """Whether the last epoch is saved, with the log that is in ``metrics.jsonl``."""
     try:
         if is_lifelong(config):
-            return isinstance(run_dir.read_json(path / _SCORES), dict)
+            return isinstance(run_dir.read_json(path / RESULT), dict)
         last = max(kept_epochs(path / run_dir.CHECKPOINTS), default=0)
         saved = read_history(path / run_dir.CHECKPOINTS, last)
         logged: Sequence[Any] = run_dir.read_lines(path / run_dir.METRICS)

@@ -15,6 +15,10 @@ def _unchanged(key: jax.Array, batch: Batch) -> Batch:
     return batch
 
 
+def _no_replay(memory: None, batch: Batch) -> tuple[Batch, None]:
+    return batch, memory
+
+
 def _no_measure(model: nnx.Module) -> None:
     del model
 
@@ -37,6 +41,10 @@ class Task(NamedTuple):
       evaluate: ``(model, batch) -> sums``, sums of the metrics over the batch, and their total
         weight as ``"examples"``. The model is in evaluation mode. Padding is not counted.
       augment: ``(key, batch) -> batch``, random changes to a training batch before every pass.
+      make_memory: ``() -> memory``, what a run remembers of its batches before the first step; None
+        for nothing.
+      replay: ``(memory, batch) -> (batch, memory)``, what the step learns from, given an augmented
+        batch, and the memory after it.
       measure: ``(model) -> metrics``, metrics of whole splits that are computed on the host at the
         end of a run, such as ``{"test_bleu": 31.4}``; None for none.
       score: name of the metric of ``evaluate`` by which epochs and runs are compared.
@@ -47,5 +55,7 @@ class Task(NamedTuple):
     example_losses: Callable[[nnx.Module, Batch, jax.Array], jax.Array]
     evaluate: Callable[[nnx.Module, Batch], Metrics]
     augment: Callable[[jax.Array, Batch], Batch] = _unchanged
+    make_memory: Callable[[], Any] = lambda: None
+    replay: Callable[[Any, Batch], tuple[Batch, Any]] = _no_replay
     measure: Callable[[nnx.Module], Mapping[str, float] | None] = _no_measure
     score: str = "loss"

@@ -18,6 +18,8 @@ from experiments.data.task_stream import TaskStream, class_incremental, joint_da
 from experiments.parallel.microbatches import check_batch_size
 from experiments.tasks.base import Task
 from experiments.tasks.classification import classification
+from experiments.tasks.continual.learners import is_lifelong
+from experiments.tasks.continual.task import check, make_continual
 from experiments.tasks.forecasting import make_forecasting
 from experiments.tasks.language import make_language
 from experiments.tasks.multi_head import multi_head
@@ -76,7 +78,12 @@ def load_dataset(config: ConfigDict) -> Dataset:
 def _multi_head(
     config: ConfigDict, mesh: Mesh, order_key: jax.Array, num_minibatches: int
 ) -> tuple[Task, Pipeline]:
-    """All tasks of a stream at once: ``python -m experiments.train`` learns them jointly."""
+    """The tasks of a stream, one after the other, or with ``learner=joint`` all at once."""
+    if is_lifelong(config):
+        check(config)
+        dataset, stream = load_stream(config)
+        task = stream_task(config, dataset, stream)
+        return make_continual(config, task, stream, mesh, order_key)
     check_batch_size(config.batch_size, config.microbatches, mesh.size)
     dataset, stream = load_stream(config)
     pipe = pipeline.in_memory(

@@ -29,6 +29,7 @@ class TrainState(NamedTuple):
       opt_state: the optimizer's state.
       key: PRNG key for the next step's augmentation and dropout.
       best: the state after the best epoch so far, with early stopping; else None.
+      memory: what the task remembers of earlier batches; None for nothing.
     """
 
     params: optax.Params
@@ -36,6 +37,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     key: jax.Array
     best: "TrainState | None" = None
+    memory: Any = None
 
 
 def weights_of(state: TrainState) -> nnx.State:

@@ -54,14 +54,15 @@ def train_step(config: StepConfig, state: TrainState, batch: Batch) -> tuple[Tra
         batch = jax.vmap(augment)(jax.random.split(draw, config.num_minibatches), batch)
     else:
         batch = augment(draw, batch)
+    batch, memory = config.task.replay(state.memory, batch)
     update = config.parts.map(partial(_update, config), example_axis=1 if switches else 0)
     dropout_key = jax.random.fold_in(draw, _DROPOUT)
-    new_state, metrics = update(state._replace(key=dropout_key), batch)
+    new_state, metrics = update(state._replace(key=dropout_key, memory=None), batch)
     # Of ESAM, which has no such loss, and of other minibatches, there is no sharpness.
     same = config.example_fraction is None and not switches
     loss = metrics["loss"] if same else None
     metrics |= method_metrics(state.opt_state, new_state.opt_state, loss)
-    return new_state._replace(key=next_key), metrics
+    return new_state._replace(key=next_key, memory=memory), metrics
 
 
 def _update(config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -16,6 +16,7 @@ from experiments.methods.optimizers import BaseOptimizer
 from experiments.parallel.mesh import state_sharding, to_devices
 from experiments.parallel.microbatches import Parts
 from experiments.tasks.base import Batch, Task
+from experiments.tasks.continual.learners import title
 from experiments.training.phases import MethodPhase, convert_state
 from experiments.training.state import Metrics, TrainState
 from experiments.training.step import StepConfig, evaluate, evaluation_model, train_step
@@ -150,7 +151,7 @@ def make_trainer(
 
         return Phase(
             start,
-            bound.title(config.optimizer),
+            title(config, bound),
             init=lambda key, load=None: place(make_state, key, load),
             enter=jax.jit(enter),
             step=jax.jit(step, donate_argnums=0),
@@ -180,7 +181,8 @@ def _make_state(
         load(model)
     _, weights, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
     params = bound.row.wrap_params(weights)
-    state = TrainState(params, batch_stats, tx.init(params), jax.random.fold_in(key, _STEPS))
+    step_key = jax.random.fold_in(key, _STEPS)
+    state = TrainState(params, batch_stats, tx.init(params), step_key, memory=task.make_memory())
     if not keeps_best:
         return state
     return state._replace(best=jax.tree.map(jnp.copy, state))  # a step donates the state

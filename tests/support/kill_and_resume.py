@@ -1,9 +1,9 @@
 """Kills a run at random moments and compares its result with that of an uninterrupted run.
 
-python -m tests.support.kill_and_resume KILLS [--command=experiments.continual] [FLAG ...]
+python -m tests.support.kill_and_resume KILLS [FLAG ...]
 
-The command is ``experiments.train`` by default; the flags are its own. Results, where the command
-writes any, must be the same to the bit, too.
+The flags are those of ``experiments.train``. The results of a lifelong run must be the same to the
+bit, too.
 
 Each kill is a ``kill -9`` after a random number of epochs and a random part of one: while a step
 runs, a line is written, or a checkpoint. Then the same command runs again.
@@ -28,10 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(workdir, flags, log):
-    module = "experiments.train"
-    if flags and flags[0].startswith("--command="):
-        module, flags = flags[0].removeprefix("--command="), flags[1:]
-    command = [sys.executable, "-m", module, *flags, f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "experiments.train", *flags, f"--workdir={workdir}"]
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from experiments.configs import continual
 from experiments.configs.base import with_changes
-from experiments.continual.learners import LEARNERS
 from experiments.methods import spec
 from experiments.methods.table import METHODS
 from experiments.results import drawings, metrics
 from experiments.results.item import LAPTOP, PAPER, Item
 from experiments.results.row import Params, Row, method_title
 from experiments.results.table import Table
+from experiments.tasks.continual.learners import LEARNERS
 
 _STREAMS = {
     "laptop": {"Split-digits": "digits"},

@@ -7,10 +7,15 @@ are. It defines the loss of a training step; the method descends on that loss.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.configs.lookup import look_up
-from experiments.continual.meta import MetaLearner
-from experiments.methods import spec
+from ml_collections import ConfigDict
 
+from experiments.configs.lookup import look_up
+from experiments.methods import spec
+from experiments.methods.method import BoundMethod
+from experiments.methods.table import method
+from experiments.tasks.continual.meta import MetaLearner
+
+JOINT = "joint"  # not a learner: all tasks at once
 _OUTER = "outer"  # inner_learning_rate: the config's learning_rate
 
 _META = {"inner_learning_rate": _OUTER, "clip": 2.0}
@@ -21,7 +26,7 @@ class Learner(NamedTuple):
 
     Attributes:
       title: its usual name.
-      defaults: its arguments; see :class:`~experiments.continual.meta.MetaLearner`.
+      defaults: its arguments; see :class:`~experiments.tasks.continual.meta.MetaLearner`.
     """
 
     title: str
@@ -53,20 +58,16 @@ class BoundLearner(NamedTuple):
             arguments["inner_learning_rate"] = learning_rate
         return MetaLearner(**arguments)
 
-    def gradients(self, batch_size: int, replay: int) -> tuple[float, float]:
-        """Gradients of a step, in gradients of ``batch_size`` examples.
+    def gradients(self, batch_size: int, replay: int) -> float:
+        """Cost of a gradient of its loss, in gradients of ``batch_size`` examples.
 
         Differentiation through the inner gradients is not counted: compare seconds for that.
-
-        Returns:
-          The number at the weights of the step, and the number at each of the perturbed weights.
         """
         joint = (batch_size + replay) / batch_size
         if not self.is_meta:
-            return joint, joint
+            return joint
         inner = 1.0 if self.arguments.get("rho") is None else 2.0
-        meta = inner + self.arguments["k"] * joint
-        return meta, meta
+        return inner + self.arguments["k"] * joint
 
 
 LEARNERS: Mapping[str, Learner] = {
@@ -92,6 +93,36 @@ def learner(text: str) -> BoundLearner:
     except ValueError as error:
         raise ValueError(f"{error} {spec.describe(parsed.name, row.defaults)}") from error
     return bound
+
+
+def is_lifelong(config: ConfigDict) -> bool:
+    """Whether a run learns one task after the other: it has a learner, and that is not "joint"."""
+    return config.get("learner", JOINT) != JOINT
+
+
+def title(config: ConfigDict, bound: BoundMethod) -> str:
+    """The name of a run's method, and of its learner: ``ER + SAM``, ``Lookbehind-C-MAML``."""
+    name = bound.title(config.optimizer)
+    if not is_lifelong(config):
+        return name
+    learns = learner(config.learner)
+    if not learns.is_meta:
+        return f"{learns.row.title} + {name}" if config.memory else name
+    return learns.row.title if bound.name == "none" else f"{learns.row.title} + {name}"
+
+
+def gradients_per_step(config: ConfigDict, applied: float | None = None) -> float:
+    """Mean number of gradients of a step of a lifelong run, each of one batch without replay.
+
+    Differentiation through the inner steps of a meta learner is not counted.
+
+    Args:
+      config: the run's config.
+      applied: fraction of the steps that were sharpness-aware; default None: the expected one.
+    """
+    replay = min(config.replay, config.memory)
+    cost = learner(config.learner).gradients(config.batch_size, replay)
+    return method(config.method).gradients_per_step(applied, clean=cost, perturbed=cost)
 
 
 def _check(arguments: Mapping[str, Any]) -> None:

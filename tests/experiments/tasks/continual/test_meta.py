@@ -10,13 +10,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import optax_lookbehind as ol
-from experiments.continual.meta import (
+from experiments.tasks.continual.meta import (
     MetaLearner,
     adapted_weights,
     divide,
     meta_loss,
 )
-from tests.experiments.continual.problems import assert_close, gradient, loss, mlp, points
+from tests.experiments.tasks.continual.problems import assert_close, gradient, loss, mlp, points
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.continual.meta import MetaLearner, divide, meta_loss
-from tests.experiments.continual.problems import loss, mlp, points
+from experiments.tasks.continual.meta import MetaLearner, divide, meta_loss
+from tests.experiments.tasks.continual.problems import loss, mlp, points
 
 torch = pytest.importorskip("torch")
 

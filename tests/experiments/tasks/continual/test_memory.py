@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.continual.memory import empty, push, sample
 from experiments.data.dataset import Examples
+from experiments.tasks.continual.memory import empty, push, sample
 
 
 def examples(numbers):

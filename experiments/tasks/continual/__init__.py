@@ -1,0 +1,1 @@
+"""Lifelong learning: learners, replay memory, C-MAML and Lookbehind-C-MAML."""
