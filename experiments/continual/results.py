@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.continual import figures
 from experiments.continual.scores import scores
 from experiments.data.pipeline import Pipeline
 from experiments.data.task_stream import split_name
@@ -24,6 +23,8 @@ ACCURACIES, MATRIX = "accuracies.png", "accuracy_matrix.png"
 
 def write(config: ConfigDict, pipeline: Pipeline, history: Sequence[Record], workdir: Path) -> None:
     """Writes the results of a finished run."""
+    from experiments.continual import figures  # matplotlib: not before a run has ended
+
     stream, bound = pipeline.info, method(config.method)
     split = "test" if "test" in stream.evaluation else "val"
     matrix = accuracy_matrix(history, split, stream.tasks)
