@@ -41,7 +41,8 @@ from experiments.training.phases import read_phases
 from experiments.training.save_schedule import every
 from experiments.training.setup import make_run, seed_keys
 from experiments.training.state import TrainState
-from experiments.training.trainer import Trainer
+from experiments.training.trainer import Load, Trainer
+from experiments.training.weights import load_run
 
 
 def main(config: ConfigDict, workdir: Path | None = None, *, show_progress: bool = True) -> None:
@@ -131,7 +132,10 @@ def _keep_epochs(config: ConfigDict) -> range:
 
 def initial_state(config: ConfigDict, trainer: Trainer) -> TrainState:
     """The state before the first step."""
-    load = partial(models.load_vit_checkpoint, config.pretrained) if config.pretrained else None
+    load: Load | None = None
+    if config.pretrained:
+        path = Path(config.pretrained)
+        load = partial(load_run if path.is_dir() else models.load_vit_checkpoint, path)
     init_key, _ = seed_keys(config.seed)
     return trainer.init(init_key, load)
 

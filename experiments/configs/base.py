@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
 
     config.model = placeholder(str)  # a name in experiments/models, or module:function
     config.dtype = "float32"  # type of the computation, or "bfloat16"; weights are float32
-    config.pretrained = placeholder(str)  # a ViT's .npz file to start from
+    config.pretrained = placeholder(str)  # a ViT's .npz file, or a run's workdir, to start from
 
     config.method = "none"  # name:key=value,... of experiments/methods/table.py; none: no method,
     # the optimizer alone

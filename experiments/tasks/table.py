@@ -1,5 +1,6 @@
 """Tasks by name. A new one is a row here: the task and its pipeline, made from the config."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -39,8 +40,6 @@ def _classification(
         "eval_test": config.eval_test,
     }
     models.find(config.model)  # raises for an unknown name, before data is read
-    if config.pretrained and not Path(config.pretrained).is_file():
-        raise FileNotFoundError(f"pretrained must be a file, got {config.pretrained!r}.")
     if config.dataset == imagenet.NAME:
         splits = open_imagenet(config)
         info = imagenet_info(config, splits)
@@ -154,9 +153,17 @@ def _normalization(
     config: ConfigDict, mean: np.ndarray, std: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The dataset's mean and deviation, or those of a pretrained model's images."""
-    if config.pretrained:  # the released ViTs were trained on images from -1 to 1
+    if _starts_from_vit(config):  # the released ViTs were trained on images from -1 to 1
         mean = std = np.full_like(mean, 255 / 2)
     return mean, std
+
+
+def _starts_from_vit(config: ConfigDict) -> bool:
+    """Whether the weights come from a ViT's file, directly or by way of other runs."""
+    start = config.pretrained
+    while start and Path(start).is_dir():
+        start = json.loads((Path(start) / "config.json").read_text(encoding="utf-8"))["pretrained"]
+    return bool(start)
 
 
 TASKS: Mapping[str, Builder] = {

@@ -1,5 +1,7 @@
 """Builds the functions and the data of a run from its config."""
 
+from pathlib import Path
+
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -29,6 +31,10 @@ def make_run(config: ConfigDict, mesh: Mesh | None = None) -> tuple[Trainer, Pip
     mesh = make_mesh() if mesh is None else mesh
     # All strings are parsed here, before the data is opened, which can take long.
     check_ranges(config)
+    if config.pretrained and not Path(config.pretrained).exists():
+        raise FileNotFoundError(
+            f"pretrained must be a .npz file or the workdir of a run, got {config.pretrained!r}."
+        )
     phases, base, parts = read_phases(config), read_optimizer(config), read_parts(config, mesh)
     num_minibatches = phases[0].method.minibatches  # the same in all phases
     task, pipeline = make_task(config, mesh, num_minibatches)

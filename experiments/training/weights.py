@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
@@ -10,6 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from experiments.methods.optimizers import read_optimizer
+from experiments.training import run_dir
 from experiments.training.checkpoints import kept_epochs, read_fields
 from experiments.training.phases import method_of_epoch
 from experiments.training.state import TrainState, weights_of
@@ -56,3 +58,30 @@ def read_newest_weights(
         except Exception as error:  # whatever Orbax and the libraries below it raise for a file
             logging.warning("Checkpoint of epoch %d in %s cannot be read: %r", epoch, folder, error)
     raise ValueError(f"{folder} has no checkpoint of an epoch that can be read.")
+
+
+def load_run(workdir: Path, model: nnx.Module) -> None:
+    """Replaces a model's weights and BatchNorm statistics by those of a run's newest checkpoint.
+
+    Args:
+      workdir: folder of the run.
+      model: the model, changed in place.
+
+    Raises:
+      ValueError: if the folder holds no run, or one of another model.
+    """
+    config = run_dir.read_config(workdir)
+    try:
+        found = read_newest_weights(config, workdir / run_dir.CHECKPOINTS, model)
+    except ValueError as error:
+        raise ValueError(f"pretrained must be a run of the same model: {error}") from error
+    own = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(own), jax.tree.leaves(found), strict=True
+    ):
+        if mine.shape != np.shape(theirs):
+            raise ValueError(
+                f"pretrained must be a run of the same model, but {workdir} has weights of shape "
+                f"{np.shape(theirs)} at {jax.tree_util.keystr(path[1:])}, not {mine.shape}."
+            )
+    nnx.update(model, *jax.tree.map(jnp.asarray, found))

@@ -38,7 +38,7 @@ def test_a_run_writes_config_and_metrics_and_prints_what_it_does(run_train, tmp_
     assert saved["method"] == "lookbehind_sam:k=5,alpha=0.5"
     (line,) = (workdir / "metrics.jsonl").read_text().splitlines()
     names = {"epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"}
-    assert json.loads(line).keys() == names | {"train_alpha"}
+    assert json.loads(line).keys() == names | {"train_alpha", "train_sharpness"}
     assert "Lookbehind-SAM: test accuracy" in done.stdout
     assert str(workdir) in done.stdout
     first, second = done.stderr.splitlines()  # and nothing from the libraries
