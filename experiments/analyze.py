@@ -60,10 +60,10 @@ def analyze(options: argparse.Namespace, arguments: Sequence[str]) -> Analysis:
     with Progress(len(todo), "measures") as progress:
         for run, name in todo:
             progress.start(f"{run.path.name}, {name}")
-            results[name][run.path] = measure_once(
+            results[name][run.path], computed = measure_once(
                 options.output / CACHE, name, run, runs, chosen[name], sample
             )
-            progress.end()
+            progress.end() if computed else progress.count(1)
     made = provenance("experiments.analyze", arguments)
     return Analysis(groups, results, chosen, sample, skipped, made)
 

@@ -133,14 +133,18 @@ class BoundMethod(NamedTuple):
     def setting(self, optimizer: str, learning_rate: float) -> str:
         """All arguments, the learning rate, and how long a step is where that differs."""
         text = f"{spec.write(self.name, self.arguments)}, {optimizer} at rate {learning_rate:g}"
-        length = self.row.step(self.arguments).length
-        scales = optimizer == "sgd" or self.optimizer_calls > 1  # Adam's steps do not, behind it
-        if length == 1 or not scales:
+        length = self.step_length(optimizer)
+        if length == 1:
             return text
         return (
             f"{text}: steps about {length:g} times as long as the optimizer's alone; compare with "
             f"it at {length:g} times this rate"
         )
+
+    def step_length(self, optimizer: str) -> float:
+        """About how many times as long as the optimizer's alone a step is, at its rate."""
+        scales = optimizer == "sgd" or self.optimizer_calls > 1  # Adam's steps do not, behind it
+        return self.row.step(self.arguments).length if scales else 1.0
 
     @property
     def extra_gradients(self) -> int:

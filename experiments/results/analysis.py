@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.methods import spec
 from experiments.methods.table import method
 from experiments.results import figures, tables
 from experiments.results.groups import RunGroup
@@ -18,6 +19,7 @@ from experiments.results.page import to_json_types, write_json
 from experiments.results.table import Table, concatenate, pack, unpack
 from experiments.storage import disk
 from experiments.training import run_dir
+from experiments.training.phases import read_phases
 from experiments.training.provenance import Provenance
 
 NUMBERS, REPORT, CACHE = "analysis.json", "report.md", "measures"
@@ -64,8 +66,8 @@ def measure_once(
     runs: Sequence[TrainedRun],
     options: Options,
     sample: Options,
-) -> Table:
-    """The table of a measure of a run: read from ``folder``, or computed and written there.
+) -> tuple[Table, bool]:
+    """The table of a measure of a run, and whether it was not found in ``folder`` but computed.
 
     A stored result counts only for the same run, checkpoints, options and sample, and, for measures
     that compare runs, the same other runs.
@@ -82,10 +84,10 @@ def measure_once(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     file = folder / f"{name}-{digest}.json"
     with suppress(FileNotFoundError, ValueError):  # there is none, or it is damaged
-        return unpack(run_dir.read_json(file))
+        return unpack(run_dir.read_json(file)), False
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, pack(measure.compute(run, runs, **options)))
-    return unpack(run_dir.read_json(file))
+    return unpack(run_dir.read_json(file)), True
 
 
 def write(analysis: Analysis, folder: Path) -> None:
@@ -103,8 +105,15 @@ def table(analysis: Analysis) -> str:
     rows: dict[str, dict[str, str]] = {}
     for group in analysis.groups:
         epochs = sorted({run.checkpoint.epoch for run in group.runs})
+        config = group.runs[0].config
+        phases = [phase.method for phase in read_phases(config)]
+        # Methods are to be compared at steps of one length: at Lookbehind's rate / (alpha k).
+        lengths = dict.fromkeys(f"{each.step_length(config.optimizer):g}" for each in phases)
         rows[group.name] = {
             "": group.name,
+            "method": ", then ".join(spec.write(each.name, each.arguments) for each in phases),
+            "learning rate": f"{config.learning_rate:g}",
+            "length of a step, of the optimizer's": ", then ".join(lengths),
             "seeds": ", ".join(str(run.config.seed) for run in group.runs),
             "epochs": ", ".join(map(str, epochs)),
         }

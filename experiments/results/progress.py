@@ -20,6 +20,7 @@ class Progress:
         on_terminal = sys.stderr.isatty()
         self._prints_lines = not on_terminal
         self._total, self._unit, self._done = total, unit, 0.0
+        self._own = 0.0  # of what is done: by this process, and not found on disk
         self._bar = tqdm(
             total=total,
             unit=f" {unit}",
@@ -42,10 +43,11 @@ class Progress:
 
     def end(self, amount: float = 1.0) -> None:
         """Counts the item that was started last."""
+        self._own += amount
         self.count(amount)
         if self._prints_lines:
             now = time.perf_counter()
-            left = (now - self._started) / self._done * (self._total - self._done)
+            left = (now - self._started) / self._own * (self._total - self._done)
             print(
                 f"{self._name}: {now - self._item_started:.1f} s; {self._done:,.0f} of "
                 f"{self._total:,.0f} {self._unit}, {tqdm.format_interval(left)} left",
@@ -54,6 +56,6 @@ class Progress:
             )
 
     def count(self, amount: float) -> None:
-        """Counts an item that another process has done."""
+        """Counts an item that was found done: by another process, or before."""
         self._done += amount
         self._bar.update(amount)

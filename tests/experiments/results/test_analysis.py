@@ -44,6 +44,11 @@ def test_the_table_has_mean_and_deviation_of_each_group(report):
     assert table[""] == ["SGD", "Lookbehind-SAM (k=2)", "Lookbehind-SAM (k=3)", "Lookahead-SAM"]
     assert table["seeds"] == ["0, 1, 2", "0", "0", "0"]
     assert table["epochs"] == ["2"] * 4
+    assert all(float(rate) > 0 for rate in table["learning rate"])
+    assert [cell.partition(":")[0] for cell in table["method"]][::3] == ["none", "lookahead_sam"]
+    sgd, *lookbehind, _ = table["length of a step, of the optimizer's"]
+    assert sgd == "1"
+    assert all(float(length) > 1 for length in lookbehind)
     assert re.fullmatch(r"\d+\.\d+ ± \d+\.\d+", table["m-sharpness, radius 0.05"][0])
     assert "±" not in table["m-sharpness, radius 0.05"][1]
     # Lookahead-SAM was trained on other data; SGD's runs are the first of their seeds.
