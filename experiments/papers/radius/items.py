@@ -29,7 +29,8 @@ def _row(task: Task, name: str, text: str) -> Row:
     bound, given = method(text), spec.parse(text).given
     params: dict[str, Any] = {"setting": task.title, "row": name, "method": bound.name}
     params |= {key: bound.arguments[key] for key in given}
-    return Row(params, with_changes(task.config(), {"method": text}))
+    config = with_changes(task.config(), {"method": text})
+    return Row(params, config, minibatches=task.minibatches(config))
 
 
 def _rows(name: str, scale: str) -> list[Row]:
@@ -38,14 +39,14 @@ def _rows(name: str, scale: str) -> list[Row]:
         return []
     proposed = propose.read(proposed_file(name))
     (best,), (few,) = read(chosen_file(name)), read(chosen_file(name, "few"))
-    (rise,) = {seed["first_order"][3] for seed in proposed.seeds.values()}
+    (rise,) = {f"{seed['first_order'][3]:.3g}" for seed in proposed.seeds.values()}
     rows = {
         "no method": "none",
         "SAM, rho = 0.05": "sam:rho=0.05",
         "SAM, proposed rho": f"sam:rho={proposed.rho:g}",
         "SAM, best of the proposed rho, twice and four times": f"sam:rho={few.setting['rho']:g}",
         SEARCHED: f"sam:rho={best.setting['rho']:g}",
-        "LE-SAM: the proposal's rise kept in every step": f"le_sam:budget={rise:g},rho_max={_MANY}",
+        "LE-SAM: the proposal's rise kept in every step": f"le_sam:budget={rise},rho_max={_MANY}",
     }
     return [_row(TASKS[name], title, text) for title, text in rows.items()]
 
@@ -85,7 +86,7 @@ def _item(name: str, task: Task) -> Item:
     return Item(
         title=f"Which rho? {task.title}",
         rows=partial(_rows, name),
-        seeds=dict.fromkeys(SCALES, 5),
+        seeds=dict.fromkeys(SCALES, 3 if name == "language" else 5),
         metrics=[metrics.last(metric, decimals=2 if images else 4)],
         draw=drawings.dots(metric),
         name=lambda params: params["row"],

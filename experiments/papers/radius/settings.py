@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 from experiments.configs import language, noisy_digits
 from experiments.configs.base import with_changes
 from experiments.data.text.bytes import make_windows, read_text
+from experiments.papers.cifar.settings import EXAMPLES
 from experiments.papers.cifar.settings import base_config as cifar_config
 from experiments.papers.forecasting.search import lowest_error
 from experiments.papers.forecasting.settings import base_config as forecasting_config
+from experiments.papers.forecasting.settings import minibatches
 from experiments.papers.radius import propose
 from experiments.results.search import (
     HELD_OUT,
@@ -26,6 +28,7 @@ from experiments.results.search import (
 from experiments.storage import disk
 
 RADII = tuple(0.0125 * 2**i for i in range(8))
+_DIGITS = 1437  # training images
 FACTORS = (1, 2, 4)  # of the proposal
 
 
@@ -37,12 +40,14 @@ class Task(NamedTuple):
       config: its config without a method; the learning rate is that of the base optimizer.
       held_out: fraction of the training set to choose on; 0 for data with a validation set.
       score: ``history -> score`` of a run on what is held out, higher is better.
+      minibatches: ``config -> minibatches of an epoch``.
     """
 
     title: str
     config: Callable[[], ConfigDict]
     held_out: float
     score: Score
+    minibatches: Callable[[ConfigDict], int]
 
 
 def _digits() -> ConfigDict:
@@ -66,11 +71,29 @@ def _lowest_loss(history: Sequence[Mapping[str, Any]]) -> float:
     return -history[-1]["test_loss"]
 
 
+def _minibatches_of_text(config: ConfigDict) -> int:
+    return len(make_windows(read_text(config.data_dir), config.length).train) // config.batch_size
+
+
 TASKS: Mapping[str, Task] = {
-    "digits": Task("digits, 40% wrong labels", _digits, HELD_OUT, held_out_accuracy),
-    "cifar": Task("CIFAR-10, 40% wrong labels", _cifar, HELD_OUT, held_out_accuracy),
-    "forecasting": Task("ETTh1, horizon 96", _forecasting, 0.0, lowest_error),
-    "language": Task("byte GPT, Python's help()", _language, 0.0, _lowest_loss),
+    "digits": Task(
+        "digits, 40% wrong labels",
+        _digits,
+        HELD_OUT,
+        held_out_accuracy,
+        lambda c: _DIGITS // c.batch_size,
+    ),
+    "cifar": Task(
+        "CIFAR-10, 40% wrong labels",
+        _cifar,
+        HELD_OUT,
+        held_out_accuracy,
+        lambda c: EXAMPLES // c.batch_size,
+    ),
+    "forecasting": Task("ETTh1, horizon 96", _forecasting, 0.0, lowest_error, minibatches),
+    "language": Task(
+        "byte GPT, Python's help()", _language, 0.0, _lowest_loss, _minibatches_of_text
+    ),
 }
 
 

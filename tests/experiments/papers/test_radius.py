@@ -34,7 +34,7 @@ def test_the_text_of_the_search_ends_before_the_test_text(tmp_path):
 
 
 def test_the_short_grid_is_one_two_and_four_times_the_proposal(tmp_path, monkeypatch):
-    task = settings.Task("tiny", digits.get_config, 0.2, held_out_accuracy)
+    task = settings.Task("tiny", digits.get_config, 0.2, held_out_accuracy, len)
     monkeypatch.setitem(settings.TASKS, "digits", task)
     monkeypatch.setattr(propose, "propose", lambda config, seeds: propose.Proposal(0.3, {}))
     monkeypatch.setattr(propose, "write", lambda file, proposal: None)
