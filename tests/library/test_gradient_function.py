@@ -151,6 +151,28 @@ def test_the_state_has_the_losses_at_the_perturbed_weights(method):
     assert last.all()
 
 
+@pytest.mark.parametrize(
+    "tx", [ol.sam(0.1), ol.multistep_sam(2, 0.1), ol.lookbehind_sam(2, 0.1, 1.0)]
+)
+@pytest.mark.parametrize(
+    ("w", "dtype", "expected"),
+    [
+        (0.0, jnp.float32, [0.0, 0.0]),  # a zero gradient: the weights stay where they are
+        (2.0, jnp.float32, [2.1**2, 2.2**2]),  # one weight
+        (2.0, jnp.bfloat16, [2.1**2, 2.2**2]),
+        (np.nan, jnp.float32, [np.nan, np.nan]),
+    ],
+)
+def test_the_losses_of_one_weight(tx, w, dtype, expected):
+    params = {"w": jnp.asarray(w, dtype)}
+    loss_fn = lambda p: p["w"].astype(jnp.float32) ** 2
+    _, grads, grad_fn = ol.value_and_grad(loss_fn)(params)
+    _, state = tx.update(grads, tx.init(params), params, grad_fn=grad_fn)
+    losses = optax.tree.get(state, "perturbed_losses")
+    assert losses.dtype == jnp.float32
+    np.testing.assert_allclose(losses, expected[: len(losses)], rtol=0.02)
+
+
 @each(takes_gradients)
 def test_without_values_the_losses_are_zeros(method):
     w = jnp.ones(3, jnp.bfloat16)
